@@ -1,0 +1,28 @@
+.DEFAULT_GOAL := help
+.PHONY: help install test lint types verify benchmark
+PYTHON ?= python3
+BIN := .venv/bin
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: ## make .venv and install the package with the test extras, at the pinned versions
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -c constraints.txt -e '.[test]'
+
+test: ## run the tests on two cores
+	$(BIN)/pytest -n 2
+
+lint: ## lint and format check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: ## type check
+	$(BIN)/mypy
+
+verify: ## check the paper's statements on real data (about two minutes)
+	$(BIN)/kwta verify
+
+benchmark: ## print the tables of speed and memory
+	$(BIN)/python benchmarks/gram_against_dense.py
+	$(BIN)/python benchmarks/peak_memory.py
