@@ -1,4 +1,4 @@
-"""Checks of arguments, shared by every room: each failure is one sentence with the name, the value and what is allowed."""
+"""Checks of arguments, shared by every room: a failure is one sentence with the name, the value, what is allowed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 
-class InvalidArgument(ValueError):
+class InvalidArgumentError(ValueError):
     """An argument outside what its function allows. The command line prints it and exits with 2."""
 
 
 def check_integer(name: str, value: SupportsIndex, minimum: int = 0, maximum: int | None = None) -> int:
-    """Return ``value`` as an ``int`` in ``[minimum, maximum]``; raise :class:`InvalidArgument` otherwise."""
+    """Return ``value`` as an ``int`` in ``[minimum, maximum]``; raise :class:`InvalidArgumentError` otherwise."""
     allowed = f"an integer of at least {minimum}" if maximum is None else f"an integer in [{minimum}, {maximum}]"
     try:
         number = operator.index(value)
     except TypeError:
-        raise InvalidArgument(f"{name}={value!r} is not allowed: it must be {allowed}.") from None
+        raise InvalidArgumentError(f"{name}={value!r} is not allowed: it must be {allowed}.") from None
     if isinstance(value, bool) or number < minimum or (maximum is not None and number > maximum):
-        raise InvalidArgument(f"{name}={value!r} is not allowed: it must be {allowed}.")
+        raise InvalidArgumentError(f"{name}={value!r} is not allowed: it must be {allowed}.")
     return number
 
 
@@ -41,11 +41,11 @@ def check_number(
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise InvalidArgument(message) from None
+        raise InvalidArgumentError(message) from None
     below = number <= minimum if open_minimum else number < minimum
     above = number >= maximum if open_maximum else number > maximum
     if not math.isfinite(number) or below or above:
-        raise InvalidArgument(message)
+        raise InvalidArgumentError(message)
     return number
 
 
@@ -54,7 +54,9 @@ def check_width_and_winners(width: SupportsIndex, k: SupportsIndex) -> tuple[int
     width = check_integer("width", width, minimum=1)
     k = check_integer("k", k, minimum=1)
     if k > width:
-        raise InvalidArgument(f"width={width} is below k={k}: a layer must have at least as many outputs as winners.")
+        raise InvalidArgumentError(
+            f"width={width} is below k={k}: a layer must have at least as many outputs as winners."
+        )
     return width, k
 
 
@@ -70,7 +72,7 @@ def winners(width: int, sparsity_ratio: float) -> int:
     writes in decimals is the one that is meant.
 
     Raises:
-        InvalidArgument: when the ratio is outside (0, 1] or leaves no winner.
+        InvalidArgumentError: when the ratio is outside (0, 1] or leaves no winner.
 
     >>> winners(100, 0.29), winners(4096, 0.1)
     (29, 409)
@@ -81,7 +83,7 @@ def winners(width: int, sparsity_ratio: float) -> int:
     nearest = round(product)
     k = nearest if abs(product - nearest) <= 4 * math.ulp(product) else math.floor(product)
     if k == 0:
-        raise InvalidArgument(
+        raise InvalidArgumentError(
             f"sparsity_ratio={sparsity_ratio!r} of width={width} leaves floor({product:g}) = 0 winners: "
             f"the ratio must be at least 1/width = {1 / width:g}."
         )
@@ -98,22 +100,24 @@ def check_points(name: str, points: npt.ArrayLike, *, distinct_directions: bool 
             Theorem 2. Cosines are compared after normalisation, with room for 4 units of rounding of each row.
 
     Raises:
-        InvalidArgument: with the rows that are at fault.
+        InvalidArgumentError: with the rows that are at fault.
     """
     try:
         array = np.asarray(points, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InvalidArgument(f"{name} is not an array of numbers: it must have shape (N, m).") from None
+        raise InvalidArgumentError(f"{name} is not an array of numbers: it must have shape (N, m).") from None
     if array.ndim != 2 or 0 in array.shape:
-        raise InvalidArgument(f"{name} has shape {array.shape}: it must have shape (N, m) with N >= 1 and m >= 1.")
+        raise InvalidArgumentError(f"{name} has shape {array.shape}: it must have shape (N, m) with N >= 1 and m >= 1.")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if bad.size:
-        raise InvalidArgument(f"{name} has NaN or infinity in row {bad[0]}: every entry must be finite.")
+        raise InvalidArgumentError(f"{name} has NaN or infinity in row {bad[0]}: every entry must be finite.")
     # The largest entry is divided out first, so that neither tiny nor huge rows under- or overflow.
     largest = np.abs(array).max(axis=1)
     zero = np.flatnonzero(largest == 0)
     if zero.size:
-        raise InvalidArgument(f"{name} has a zero row, row {zero[0]}: a zero input has no direction and no pattern.")
+        raise InvalidArgumentError(
+            f"{name} has a zero row, row {zero[0]}: a zero input has no direction and no pattern."
+        )
     if distinct_directions and len(array) > 1:
         unit = array / largest[:, None]
         unit /= np.linalg.norm(unit, axis=1, keepdims=True)
@@ -123,7 +127,7 @@ def check_points(name: str, points: npt.ArrayLike, *, distinct_directions: bool 
         if close.any():
             first = int(np.flatnonzero(close)[0])
             i, j = sorted(order[first : first + 2].tolist())
-            raise InvalidArgument(
+            raise InvalidArgumentError(
                 f"{name} has identical directions in rows {i} and {j}: Theorem 2 supposes that no row is a positive "
                 "multiple of another."
             )
