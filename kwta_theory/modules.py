@@ -1,0 +1,100 @@
+"""The activations as modules: what a network is built from."""
+
+from __future__ import annotations
+
+from typing import SupportsFloat, SupportsIndex
+
+import torch
+from torch import nn
+
+from kwta_theory.activation import kwta, lwta
+from kwta_theory.checks import InvalidArgumentError, check_integer, check_number, winners
+
+
+class KWTA(nn.Module):
+    """k-WTA on a whole sample: ``k = floor(sparsity_ratio * N)`` of its ``N`` outputs survive (Section 2.1).
+
+    The first dimension is the batch; all others together (``C * H * W`` of a convolution, in this order) are the one
+    vector among whose entries the winners are chosen. An input of one dimension is one sample without a batch, as for
+    ``nn.Linear``. An image without a batch has to be given as ``(1, C, H, W)``: nothing in its shape tells it apart
+    from a batch of ``C`` matrices.
+
+    ``k`` is worked out at every call from the width that arrives, so one module can serve layers of different sizes.
+    There are no parameters and no buffers; ``sparsity_ratio`` may be assigned between two steps of training, which is
+    the incremental fine-tuning of Section 2.2.
+
+    Args:
+        sparsity_ratio: the paper's gamma, in (0, 1]; 1 is the identity.
+
+    Raises:
+        InvalidArgumentError: when the ratio is outside (0, 1]; at a call, when the input is not a tensor that
+            :func:`kwta_theory.kwta` accepts or when the ratio leaves no winner (the sentence says width and ratio).
+
+    >>> KWTA(0.5)(torch.tensor([[[1.0, -2.0], [3.0, 0.5]], [[-1.0, -2.0], [-3.0, -4.0]]]))
+    tensor([[[ 1.,  0.],
+             [ 3.,  0.]],
+    <BLANKLINE>
+            [[-1., -2.],
+             [ 0.,  0.]]])
+    """
+
+    def __init__(self, sparsity_ratio: SupportsFloat) -> None:
+        super().__init__()
+        self.sparsity_ratio = sparsity_ratio
+
+    @property
+    def sparsity_ratio(self) -> float:
+        """The paper's gamma; assigning it checks it."""
+        return float(self._ratio)
+
+    @sparsity_ratio.setter
+    def sparsity_ratio(self, value: SupportsFloat) -> None:
+        # Kept as text, which round-trips exactly: as soon as two modules differ in a float attribute, torch.compile
+        # makes it a symbol, and the number of winners could not be worked out without breaking the graph.
+        self._ratio = repr(check_number("sparsity_ratio", value, 0.0, 1.0, open_minimum=True))
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of the shape and dtype of ``y`` in which every sample keeps its ``k`` largest entries."""
+        if not isinstance(y, torch.Tensor) or y.ndim == 0:
+            raise InvalidArgumentError(f"y={y!r} is not allowed: KWTA takes a tensor of at least one dimension.")
+        samples = y if y.ndim == 1 else y.flatten(1)
+        return kwta(samples, winners(samples.shape[-1], self.sparsity_ratio)).reshape(y.shape)
+
+    def extra_repr(self) -> str:
+        """The ratio, for ``print(model)``."""
+        return f"sparsity_ratio={self.sparsity_ratio:g}"
+
+
+class LWTA(nn.Module):
+    """Local Winner-Take-All: the largest of every ``group_size`` consecutive channels survives.
+
+    Groups lie along dimension 1, the channels of a convolution (each position has its own winners) or the features of
+    a linear layer; an input of one dimension is one sample without a batch. For sequences, whose features are the last
+    dimension, use :func:`kwta_theory.lwta`.
+
+    Args:
+        group_size: units in a group, at least 1; it must divide the width that arrives. The paper compares it with
+            k-WTA at the sparsity ratio ``1 / group_size`` (Appendix D.3).
+
+    Raises:
+        InvalidArgumentError: when ``group_size`` is below 1; at a call, as :func:`kwta_theory.lwta`.
+
+    Source: Srivastava, Masci, Kazerounian, Gomez, Schmidhuber, "Compete to Compute", NIPS 2013.
+
+    >>> LWTA(2)(torch.tensor([[1.0, -2.0, 3.0, 0.5]]))
+    tensor([[1., 0., 3., 0.]])
+    """
+
+    def __init__(self, group_size: SupportsIndex) -> None:
+        super().__init__()
+        self.group_size = check_integer("group_size", group_size, minimum=1)
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of the shape and dtype of ``y`` in which every group keeps its largest entry."""
+        if not isinstance(y, torch.Tensor) or y.ndim == 0:
+            raise InvalidArgumentError(f"y={y!r} is not allowed: LWTA takes a tensor of at least one dimension.")
+        return lwta(y, self.group_size, dim=min(1, y.ndim - 1))
+
+    def extra_repr(self) -> str:
+        """The size of the groups, for ``print(model)``."""
+        return f"group_size={self.group_size}"
