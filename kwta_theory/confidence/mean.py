@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +78,7 @@ class Mean:
         # fsum rounds once, whatever the order. u^2 is rounded before; rounding is monotone, so u^2 <= u survives.
         return cls(lower, upper, array.size, Fraction(math.fsum(unit)), Fraction(math.fsum(unit * unit)))
 
-    def __add__(self, other: object) -> Mean:
+    def __add__(self, other: Mean) -> Mean:
         if not isinstance(other, Mean):
             return NotImplemented
         if (self.lower, self.upper) != (other.lower, other.upper):
@@ -95,7 +94,7 @@ class Mean:
             self.total_squares + other.total_squares,
         )
 
-    def __radd__(self, start: Literal[0]) -> Mean:
+    def __radd__(self, start: int) -> Mean:
         """``sum`` starts at the integer 0, which is the empty tally here."""
         return self if isinstance(start, int) and start == 0 else NotImplemented
 

@@ -7,7 +7,6 @@ The bounds hold for every p at once, but only for one look: to look while the co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from scipy import special
 
@@ -62,12 +61,12 @@ class Proportion:
         object.__setattr__(self, "trials", trials)
         object.__setattr__(self, "successes", check_integer("successes", self.successes, 0, trials))
 
-    def __add__(self, other: object) -> Proportion:
+    def __add__(self, other: Proportion) -> Proportion:
         if not isinstance(other, Proportion):
             return NotImplemented
         return Proportion(self.successes + other.successes, self.trials + other.trials)
 
-    def __radd__(self, start: Literal[0]) -> Proportion:
+    def __radd__(self, start: int) -> Proportion:
         """``sum`` starts at the integer 0, which is the empty count here."""
         return self if isinstance(start, int) and start == 0 else NotImplemented
 
