@@ -80,7 +80,8 @@ def activation_pattern(y: torch.Tensor, k: SupportsIndex, dim: SupportsIndex = -
     y = y.detach()
     threshold = y.topk(k, dim=dim).values.narrow(dim, k - 1, 1)
     # Comparisons with NaN are False: "not below or equal" is what puts NaN above a threshold that is a number.
-    above = ~((y <= threshold) | threshold.isnan())
+    # logical_not, not ~: the operator asks the CUDA driver for its device, which a fake tensor does not have.
+    above = ((y <= threshold) | threshold.isnan()).logical_not()
     equal = (y == threshold) | (y.isnan() & threshold.isnan())
     # A running count of at most the width; int32 takes half the memory of the default and holds any width below 2^31.
     counts = torch.int32 if y.shape[dim] < 2**31 else torch.int64
