@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from fractions import Fraction
 from typing import SupportsFloat, SupportsIndex
 
 import numpy as np
@@ -39,8 +40,10 @@ def check_number(
     interval = f"{'(' if open_minimum else '['}{minimum:g}, {maximum:g}{')' if open_maximum else ']'}"
     message = f"{name}={value!r} is not allowed: it must be a finite number in {interval}."
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        # float() would read text and truth values, too; an integer beyond 1e308 is no float.
+        no_number = isinstance(value, str | bytes | bytearray | bool | np.bool_)
+        number = math.nan if no_number else float(value)
+    except (TypeError, ValueError, OverflowError):
         raise InvalidArgumentError(message) from None
     below = number <= minimum if open_minimum else number < minimum
     above = number >= maximum if open_maximum else number > maximum
@@ -68,8 +71,8 @@ def check_cosine(value: SupportsFloat, name: str = "cosine") -> float:
 def winners(width: int, sparsity_ratio: float) -> int:
     """``k = floor(sparsity_ratio * width)`` (Section 2.1), with one guard: 0.29 * 100 is 28.999999999999996 in binary.
 
-    A product within a few units in the last place of an integer is that integer, because the ratio that a person
-    writes in decimals is the one that is meant.
+    A product within four units in the last place of an integer is that integer, because the ratio that a person
+    writes in decimals is the one that is meant. The product is exact, at any width.
 
     Raises:
         InvalidArgumentError: when the ratio is outside (0, 1] or leaves no winner.
@@ -79,12 +82,12 @@ def winners(width: int, sparsity_ratio: float) -> int:
     """
     width = check_integer("width", width, minimum=1)
     sparsity_ratio = check_number("sparsity_ratio", sparsity_ratio, 0.0, 1.0, open_minimum=True)
-    product = sparsity_ratio * width
+    product = Fraction(sparsity_ratio) * width
     nearest = round(product)
-    k = nearest if abs(product - nearest) <= 4 * math.ulp(product) else math.floor(product)
+    k = nearest if abs(product - nearest) <= 4 * Fraction(math.ulp(1.0)) * product else math.floor(product)
     if k == 0:
         raise InvalidArgumentError(
-            f"sparsity_ratio={sparsity_ratio!r} of width={width} leaves floor({product:g}) = 0 winners: "
+            f"sparsity_ratio={sparsity_ratio!r} of width={width} leaves floor({float(product):g}) = 0 winners: "
             f"the ratio must be at least 1/width = {1 / width:g}."
         )
     return k
@@ -97,15 +100,20 @@ def check_points(name: str, points: npt.ArrayLike, *, distinct_directions: bool 
         name: what the array is called in the sentence of an error.
         points: array-like of shape ``(N, m)``, ``N >= 1``, ``m >= 1``.
         distinct_directions: also require that no two rows are positive multiples of one another, the hypothesis of
-            Theorem 2. Cosines are compared after normalisation, with room for 4 units of rounding of each row.
+            Theorem 2. Rows are compared after normalisation, with room of 8 units of rounding in each entry, so that
+            directions 1e-9 apart are told apart although their cosine is 1 in float64.
 
     Raises:
         InvalidArgumentError: with the rows that are at fault.
     """
     try:
-        array = np.asarray(points, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InvalidArgumentError(f"{name} is not an array of numbers: it must have shape (N, m).") from None
+        given = np.asarray(points)
+        if given.dtype.kind not in "biufO":  # text, dates and the real part of complex numbers would be converted
+            raise TypeError
+        with np.errstate(over="ignore"):  # what float64 cannot hold becomes infinity and is refused by its row
+            array = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last: a tensor that requires its gradient
+        raise InvalidArgumentError(f"{name} is not an array of real numbers: it must have shape (N, m).") from None
     if array.ndim != 2 or 0 in array.shape:
         raise InvalidArgumentError(f"{name} has shape {array.shape}: it must have shape (N, m) with N >= 1 and m >= 1.")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
@@ -121,14 +129,33 @@ def check_points(name: str, points: npt.ArrayLike, *, distinct_directions: bool 
     if distinct_directions and len(array) > 1:
         unit = array / largest[:, None]
         unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-        # Equal rows are neighbours in the order of one projection, up to rounding; only neighbours are compared.
-        order = np.argsort(unit @ np.cos(np.arange(1, array.shape[1] + 1)), kind="stable")
-        close = np.abs(np.diff(unit[order], axis=0)).max(axis=1) <= 8 * np.finfo(np.float64).eps
-        if close.any():
-            first = int(np.flatnonzero(close)[0])
-            i, j = sorted(order[first : first + 2].tolist())
+        pair = _identical_rows(unit)
+        if pair is not None:
             raise InvalidArgumentError(
-                f"{name} has identical directions in rows {i} and {j}: Theorem 2 supposes that no row is a positive "
-                "multiple of another."
+                f"{name} has identical directions in rows {pair[0]} and {pair[1]}: Theorem 2 supposes that no row is "
+                "a positive multiple of another."
             )
     return array
+
+
+def _identical_rows(unit: npt.NDArray[np.float64]) -> tuple[int, int] | None:
+    """Two rows, of length 1, whose entries all agree within 8 eps; None where there are none.
+
+    Such rows have nearly the same projection on a fixed direction, so only pairs within that distance in the sorted
+    projections are compared: the neighbours first, then those two apart, until no pair is close enough. For points that
+    are spread out this is one pass.
+    """
+    eps, dim = np.finfo(np.float64).eps, unit.shape[1]
+    projection = unit @ np.cos(np.arange(1, dim + 1))
+    order = np.argsort(projection, kind="stable")
+    # 8 eps in each entry, and the rounding of two dot products of vectors no longer than sqrt(dim) and 1.
+    reach = (8 * dim + 2 * dim**1.5) * eps
+    for apart in range(1, len(unit)):
+        near = np.flatnonzero(projection[order[apart:]] - projection[order[:-apart]] <= reach)
+        if near.size == 0:
+            return None
+        first, second = order[near], order[near + apart]
+        same = np.abs(unit[first] - unit[second]).max(axis=1) <= 8 * eps
+        if same.any():
+            return min((min(i, j), max(i, j)) for i, j in zip(first[same].tolist(), second[same].tolist(), strict=True))
+    return None

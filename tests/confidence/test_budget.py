@@ -4,15 +4,17 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.confidence import ErrorBudget
 
+laws = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 totals = st.floats(1e-12, 0.99)
 
 
+@laws
 @given(totals, st.integers(1, 50))
 def test_equal_shares_are_spent_to_the_end_and_not_beyond(total: float, claims: int) -> None:
     """Exact bookkeeping: 49 shares of 1/49, each rounded, must neither fail at the last one nor exceed the total."""
@@ -25,6 +27,7 @@ def test_equal_shares_are_spent_to_the_end_and_not_beyond(total: float, claims: 
     assert budget.remaining < 1e-14 * total
 
 
+@laws
 @given(totals, st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=20))
 def test_weighted_shares_are_in_proportion(total: float, weights: list[float]) -> None:
     shares = ErrorBudget(total).split(weights)
@@ -32,6 +35,7 @@ def test_weighted_shares_are_in_proportion(total: float, weights: list[float]) -
     assert shares == pytest.approx([total * weight / math.fsum(weights) for weight in weights], rel=1e-12)
 
 
+@laws
 @given(totals)
 def test_what_is_left_is_shared_after_some_is_spent(total: float) -> None:
     budget = ErrorBudget(total).spend(total / 2)

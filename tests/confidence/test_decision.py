@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -23,6 +23,7 @@ from kwta_theory.confidence import (
     unanimous_trials_needed,
 )
 
+laws = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 FALSE_ALARM = 4e-6
 Draw = Callable[[int, int], Proportion]
 
@@ -39,6 +40,7 @@ def never(chunk: int, trials: int) -> Proportion:
 
 
 class TestSideOfThreshold:
+    @laws
     @given(st.integers(0, 10**6), st.data(), st.floats(0.0, 1.0), st.floats(1e-9, 0.5))
     def test_is_where_the_interval_lies(self, trials: int, data: st.DataObject, threshold: float, error: float) -> None:
         count = Proportion(data.draw(st.integers(0, trials)), trials)
@@ -75,6 +77,7 @@ class TestTrialsToDecide:
         ]
         assert decided == [m * out_of >= needed for m in multiples]
 
+    @laws
     @given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.floats(1e-9, 0.3))
     def test_is_more_for_a_smaller_error_and_a_closer_threshold(
         self, value: float, threshold: float, error: float
@@ -88,6 +91,7 @@ class TestTrialsToDecide:
         assert surer is not None
         assert needed <= min(closer, surer)
 
+    @laws
     @given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.floats(1e-9, 0.3))
     def test_is_symmetric(self, value: float, threshold: float, error: float) -> None:
         assume(abs(value - threshold) > 1e-6)

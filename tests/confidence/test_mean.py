@@ -7,13 +7,14 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.confidence import Interval, Mean, confidence_sequence
 
+laws = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 FALSE_ALARM = 4e-6
 Values = npt.NDArray[np.float64]
 
@@ -21,6 +22,7 @@ chunks = st.lists(st.floats(-2.0, 5.0), max_size=30)
 
 
 class TestTally:
+    @laws
     @given(chunks, chunks, chunks)
     def test_is_a_commutative_monoid_to_the_last_bit(self, x: list[float], y: list[float], z: list[float]) -> None:
         a, b, c = (Mean.of(values, -2.0, 5.0) for values in (x, y, z))
@@ -28,6 +30,7 @@ class TestTally:
         assert (a + b) + c == a + (b + c) == sum([c, a, b])
         assert a + Mean(-2.0, 5.0) == a == Mean(-2.0, 5.0) + a
 
+    @laws
     @given(st.lists(st.floats(-2.0, 5.0), min_size=2, max_size=50))
     def test_value_and_variance_are_those_of_numpy(self, values: list[float]) -> None:
         mean = Mean.of(values, -2.0, 5.0)
@@ -100,12 +103,14 @@ class TestEmpiricalBernstein:
         interval = Mean.of(values, 0, 1).interval(0.05)
         assert (interval.lower, interval.upper) == pytest.approx((values.mean() - radius, values.mean() + radius))
 
+    @laws
     @given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=50), st.floats(1e-6, 0.5))
     def test_scales_with_the_values(self, values: list[float], error: float) -> None:
         unit = Mean.of(values, 0, 1).interval(error)
         scaled = Mean.of([4 * value - 2 for value in values], -2, 2).interval(error)
         assert (scaled.lower, scaled.upper) == pytest.approx((4 * unit.lower - 2, 4 * unit.upper - 2), abs=1e-7)
 
+    @laws
     @given(st.lists(st.floats(0.0, 1.0), max_size=50), st.floats(1e-6, 0.5), st.floats(1e-6, 0.5))
     def test_is_nested_in_the_error(self, values: list[float], one: float, other: float) -> None:
         mean = Mean.of(values, 0, 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -21,6 +21,7 @@ from kwta_theory.confidence import (
     upper_bound,
 )
 
+laws = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 FALSE_ALARM = 4e-6  # of one statistical assertion: some 200 of them give about one in a thousand
 
 errors = st.floats(1e-12, 0.99)
@@ -55,6 +56,7 @@ class TestInterval:
 
 
 class TestProportion:
+    @laws
     @given(proportions(), proportions(), proportions())
     def test_is_a_commutative_monoid(self, a: Proportion, b: Proportion, c: Proportion) -> None:
         assert a + b == b + a
@@ -63,6 +65,7 @@ class TestProportion:
         assert sum([a, b, c]) == a + b + c
         assert (a + b).trials == a.trials + b.trials
 
+    @laws
     @given(proportions())
     def test_complement(self, count: Proportion) -> None:
         assert count.complement().complement() == count
@@ -159,6 +162,7 @@ class TestClopperPearson:
         missed = [probability not in interval(int(x), trials, 0.05) for x in outcomes]
         return int(how_often[missed].sum()), replications
 
+    @laws
     @given(proportions(10**9), errors)
     def test_is_symmetric_and_contains_the_value(self, count: Proportion, error: float) -> None:
         interval, mirrored = count.interval(error), count.complement().interval(error)
@@ -169,12 +173,14 @@ class TestClopperPearson:
         else:
             assert interval == Interval(0.0, 1.0)
 
+    @laws
     @given(proportions(10**9), errors, errors)
     def test_is_nested_in_the_error(self, count: Proportion, one: float, other: float) -> None:
         strict, loose = count.interval(min(one, other)), count.interval(max(one, other))
         assert strict.lower <= loose.lower * (1 + 1e-12)
         assert loose.upper <= strict.upper * (1 + 1e-12)
 
+    @laws
     @given(st.integers(1, 500), errors)
     def test_is_monotone_in_successes(self, trials: int, error: float) -> None:
         intervals = [clopper_pearson(x, trials, error) for x in range(trials + 1)]

@@ -8,13 +8,14 @@ import mpmath
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.confidence import Interval, Proportion, clopper_pearson, confidence_sequence, log_evidence
 
+laws = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 FALSE_ALARM = 4e-6
 Prior = tuple[float, float]
 
@@ -62,6 +63,7 @@ class TestAgainstArbitraryPrecision:
         assert confidence_sequence(7, 7, 0.1).upper == 1.0 > confidence_sequence(6, 7, 0.1).upper
         assert confidence_sequence(0, 0, 0.1) == Interval(0.0, 1.0)
 
+    @laws
     @given(proportions(10**12), st.floats(1e-9, 1 - 1e-9))
     def test_log_evidence(self, count: Proportion, probability: float) -> None:
         with mpmath.workdps(60):
@@ -80,6 +82,7 @@ class TestAgainstArbitraryPrecision:
 
 
 class TestLaws:
+    @laws
     @given(proportions(), errors)
     def test_interval_is_what_the_evidence_does_not_reject(self, count: Proportion, error: float) -> None:
         interval = confidence_sequence(count.successes, count.trials, error)
@@ -89,6 +92,7 @@ class TestLaws:
         assert all(log_evidence(count.successes, count.trials, p) < limit for p in inside)
         assert all(log_evidence(count.successes, count.trials, p) > limit for p in outside if 0 <= p <= 1)
 
+    @laws
     @given(proportions(), errors)
     def test_is_symmetric_and_contains_the_value(self, count: Proportion, error: float) -> None:
         interval = confidence_sequence(count.successes, count.trials, error, (0.5, 2.0))
@@ -98,6 +102,7 @@ class TestLaws:
         if count.trials:
             assert count.value in interval
 
+    @laws
     @given(proportions(), errors, errors)
     def test_is_nested_in_the_error(self, count: Proportion, one: float, other: float) -> None:
         strict = confidence_sequence(count.successes, count.trials, min(one, other))
@@ -105,6 +110,7 @@ class TestLaws:
         assert strict.lower <= loose.lower * (1 + 1e-12)
         assert loose.upper <= strict.upper * (1 + 1e-12)
 
+    @laws
     @given(proportions(), errors)
     def test_is_monotone_in_successes(self, count: Proportion, error: float) -> None:
         here = confidence_sequence(count.successes, count.trials + 1, error)
