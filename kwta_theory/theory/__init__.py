@@ -1,0 +1,39 @@
+"""Exact laws without randomness, and what the paper's proofs grant in numbers. Nothing here imports torch."""
+
+from kwta_theory.theory.chi_square import chi_square_log_tail
+from kwta_theory.theory.pair_laws import (
+    beta_from_cosine,
+    cosine_from_beta,
+    disjoint_patterns,
+    disjoint_patterns_bounds,
+    intersecting_patterns,
+    limiting_overlap,
+    overlap_probability,
+    same_pattern,
+)
+from kwta_theory.theory.proof_bounds import (
+    lemma5_failure_bound,
+    lemma5_margin,
+    theorem8_width,
+    theorem9_width,
+    theorem10_log_width,
+)
+from kwta_theory.theory.quadrature import QuadratureError
+
+__all__ = [
+    "QuadratureError",
+    "beta_from_cosine",
+    "chi_square_log_tail",
+    "cosine_from_beta",
+    "disjoint_patterns",
+    "disjoint_patterns_bounds",
+    "intersecting_patterns",
+    "lemma5_failure_bound",
+    "lemma5_margin",
+    "limiting_overlap",
+    "overlap_probability",
+    "same_pattern",
+    "theorem8_width",
+    "theorem9_width",
+    "theorem10_log_width",
+]
