@@ -11,6 +11,16 @@ from kwta_theory.activation import kwta, lwta
 from kwta_theory.checks import InvalidArgumentError, check_integer, check_number, winners
 
 
+@torch.compiler.assume_constant_result
+def _winners(width: str, ratio: str) -> int:
+    """``k``, worked out by Python and not by torch.compile, which cannot do exact arithmetic.
+
+    Both numbers come as text: to the compiler a number may be a symbol, a text is a constant and is guarded on, so that
+    another width or ratio gets a graph with its own ``k``.
+    """
+    return winners(int(width), float(ratio))
+
+
 class KWTA(nn.Module):
     """k-WTA on a whole sample: ``k = floor(sparsity_ratio * N)`` of its ``N`` outputs survive (Section 2.1).
 
@@ -49,8 +59,8 @@ class KWTA(nn.Module):
 
     @sparsity_ratio.setter
     def sparsity_ratio(self, value: SupportsFloat) -> None:
-        # Kept as text, which round-trips exactly: as soon as two modules differ in a float attribute, torch.compile
-        # makes it a symbol, and the number of winners could not be worked out without breaking the graph.
+        # Kept as text, which gives back the same float, for the reason in _winners: torch.compile makes a symbol of a
+        # float attribute as soon as two modules differ in it.
         self._ratio = repr(check_number("sparsity_ratio", value, 0.0, 1.0, open_minimum=True))
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
@@ -58,7 +68,7 @@ class KWTA(nn.Module):
         if not isinstance(y, torch.Tensor) or y.ndim == 0:
             raise InvalidArgumentError(f"y={y!r} is not allowed: KWTA takes a tensor of at least one dimension.")
         samples = y if y.ndim == 1 else y.flatten(1)
-        return kwta(samples, winners(samples.shape[-1], self.sparsity_ratio)).reshape(y.shape)
+        return kwta(samples, _winners(f"{samples.shape[-1]}", self._ratio)).reshape(y.shape)
 
     def extra_repr(self) -> str:
         """The ratio, for ``print(model)``."""

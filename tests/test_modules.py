@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kwta_theory.activation import activation_pattern, kwta, lwta
 from kwta_theory.checks import InvalidArgumentError
@@ -77,6 +78,12 @@ def test_inputs_without_a_dimension(module: nn.Module, y: Any) -> None:
         module(y)
 
 
+def test_modules_stay_on_the_device_without_reading_a_value_back() -> None:
+    with FakeTensorMode():
+        out = LWTA(2)(KWTA(0.1)(torch.empty(5, 4, 3, 3, device="cuda")))
+        assert (out.device.type, out.shape) == ("cuda", (5, 4, 3, 3))
+
+
 def test_groups_are_consecutive_channels() -> None:
     y = outputs(2, 6, 3, 3)
     out = LWTA(3)(y)
@@ -113,8 +120,13 @@ def test_training_reaches_the_weights_of_the_winners_only() -> None:
 # torch scripts code of its own when the compiler is first used, and warns of having done so.
 @pytest.mark.filterwarnings("ignore:.torch.jit.script.:DeprecationWarning")
 @pytest.mark.skipif(shutil.which("gcc") is None and shutil.which("clang") is None, reason="torch.compile: no compiler")
-def test_a_network_with_two_ratios_compiles_to_one_graph() -> None:
-    network = nn.Sequential(KWTA(0.5), KWTA(0.29), LWTA(2))
-    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
-    for shape in [(2, 100), (3, 40), (2, 8, 3, 3)]:
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_a_network_with_two_ratios_compiles_to_one_graph(dynamic: bool | None) -> None:
+    torch.compiler.reset()  # the graphs of another run of this test would count towards torch's limit
+    first = KWTA(0.5)
+    network = nn.Sequential(first, KWTA(0.29), LWTA(2))
+    compiled = torch.compile(network, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    for shape in [(2, 100), (2, 200), (3, 40), (2, 8, 3, 3)]:
         assert torch.equal(compiled(outputs(*shape)), network(outputs(*shape)))
+    first.sparsity_ratio = 0.3
+    assert torch.equal(compiled(outputs(3, 40)), network(outputs(3, 40)))
