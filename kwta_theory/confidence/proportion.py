@@ -6,9 +6,11 @@ The bounds hold for every p at once, but only for one look: to look while the co
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from scipy import special
+import numpy as np
+from scipy import optimize, special
 
 from kwta_theory.checks import InvalidArgumentError, check_integer, check_number
 
@@ -116,7 +118,7 @@ def lower_bound(successes: int, trials: int, error: float) -> float:
     error = check_number("error", error, 0.0, 1.0, open_minimum=True, open_maximum=True)
     if counted.successes == 0:
         return 0.0
-    return float(special.betaincinv(counted.successes, counted.failures + 1, error))
+    return float(special.expit(_lower_log_odds(counted.successes, counted.failures, error)))
 
 
 def upper_bound(successes: int, trials: int, error: float) -> float:
@@ -132,7 +134,33 @@ def upper_bound(successes: int, trials: int, error: float) -> float:
     error = check_number("error", error, 0.0, 1.0, open_minimum=True, open_maximum=True)
     if counted.failures == 0:
         return 1.0
-    return float(special.betainccinv(counted.successes + 1, counted.failures, error))
+    return float(special.expit(-_lower_log_odds(counted.failures, counted.successes, error)))
+
+
+def _lower_log_odds(successes: int, failures: int, error: float) -> float:
+    """The root in ``logit(p)`` of ``P(beta(successes, failures + 1) <= p) = error``, for at least one success.
+
+    ``scipy.special.betaincinv`` is not used: for 1,000 successes in 132,579,327 trials it returns twice the quantile
+    (scipy 1.17). The distribution function itself is right, so its root is bracketed by doubling steps and found by
+    Brent's method, in the log-odds, where both p and 1 - p keep their digits.
+    """
+    a, b = float(successes), failures + 1.0
+
+    def excess(log_odds: float) -> float:
+        below = (
+            special.betainc(a, b, special.expit(log_odds))
+            if log_odds <= 0
+            else special.betaincc(b, a, special.expit(-log_odds))
+        )
+        return math.log(max(float(below), 5e-324)) - math.log(error)
+
+    center, step = math.log(a) - math.log(b), 1 / math.sqrt(a) + 1 / math.sqrt(b)
+    direction = -1.0 if excess(center) > 0 else 1.0
+    inside, outside = center, center + direction * step
+    while direction * excess(outside) < 0:
+        step *= 2
+        inside, outside = outside, outside + direction * step
+    return optimize.brentq(excess, inside, outside, xtol=1e-300, rtol=4 * np.finfo(np.float64).eps, maxiter=500)
 
 
 def clopper_pearson(successes: int, trials: int, error: float) -> Interval:

@@ -35,6 +35,8 @@ from kwta_theory.confidence.proportion import Interval, Proportion
 
 JEFFREYS_PRIOR = (0.5, 0.5)
 
+_LARGEST_LOGIT = 750.0  # where p or 1 - p underflows
+
 
 def confidence_sequence(
     successes: int, trials: int, error: float, prior: tuple[float, float] = JEFFREYS_PRIOR
@@ -109,6 +111,8 @@ def mixture_interval(successes: float, failures: float, error: float, prior: tup
                 inside, width = inside - direction * width, 2 * width
         outside = inside + direction * step
         while excess(outside) < 0:
+            if abs(center + outside) > _LARGEST_LOGIT:  # a sum of nearly 0 rejects no p that a float can hold
+                return float(special.expit(center + outside))
             inside, step = outside, 2 * step
             outside = inside + direction * step
         root = optimize.brentq(excess, inside, outside, xtol=1e-300, rtol=4 * np.finfo(np.float64).eps, maxiter=500)

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
@@ -112,6 +112,8 @@ class TestEmpiricalBernstein:
 
     @laws
     @given(st.lists(st.floats(0.0, 1.0), max_size=50), st.floats(1e-6, 0.5), st.floats(1e-6, 0.5))
+    @example([2e-313], 0.1, 0.2)  # a sum so small that only a p below all floats is rejected
+    @example([1 - 2**-53] * 3, 0.1, 0.2)
     def test_is_nested_in_the_error(self, values: list[float], one: float, other: float) -> None:
         mean = Mean.of(values, 0, 1)
         for interval in (mean.interval, mean.sequence):
