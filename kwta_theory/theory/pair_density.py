@@ -34,13 +34,14 @@ from scipy import special
 from kwta_theory.checks import InvalidArgumentError, check_integer, check_number
 from kwta_theory.theory.bivariate import half_angle_tangent, quadrants
 from kwta_theory.theory.multinomial import deviance, factorial_remainder
-from kwta_theory.theory.quadrature import log_integral
+from kwta_theory.theory.quadrature import QuadratureError, log_integral
 
 Array = npt.NDArray[np.float64]
 
 _LARGEST_FLOAT_WIDTH = 1e300
 _LOG_LARGEST = math.log(_LARGEST_FLOAT_WIDTH)
 _LARGEST_LOG_WIDTH = 1e8
+_LARGEST_EXPONENT = 1e10
 _STEEP = 2.0
 
 
@@ -159,10 +160,20 @@ def pair_log_density(
     return log_density
 
 
-def log_law(layer: Layer, cosine: float, overlaps: Sequence[float], margin: float = 0.0) -> float:
-    """``log P(|A and A'| in overlaps)`` for a cosine in (-1, 1) and ``1 <= k <= width / 2``."""
+def log_law(layer: Layer, cosine: float, overlaps: Sequence[float], margin: float = 0.0, *, log: bool = True) -> float:
+    """``log P(|A and A'| in overlaps)`` for a cosine in (-1, 1) and ``1 <= k <= width / 2``.
+
+    Beyond a logarithm of about -1e10, which only an enormous width with nearly opposite inputs reaches, its rounding
+    exceeds the accuracy: refused with ``log``, and ``-inf`` (the probability is 0 in double precision) without.
+    """
     start = -float(special.ndtri_exp(math.log(layer.k) - layer.log_width))
     slope = half_angle_tangent(cosine)
+    # A common winner costs about (slope u)^2 / 2 in the exponent, unless the losers give way, which costs about l.
+    exponent = min(min(overlaps) * (start * slope) ** 2 / 2.0, layer.width)
+    if exponent > _LARGEST_EXPONENT:
+        if not log:
+            return -math.inf
+        raise QuadratureError(f"the probability is about exp(-{exponent:.0e}): double precision does not resolve it.")
     reach = min(2.0, 6.0 / max(1.0, start))
     log_density = pair_log_density(layer, cosine, overlaps, margin, start)
     if slope <= _STEEP or start > 40.0:
@@ -173,6 +184,9 @@ def log_law(layer: Layer, cosine: float, overlaps: Sequence[float], margin: floa
         def in_z(z: Array, v: Array) -> Array:
             return log_density(np.sinh(z) / slope, v) + np.log(np.cosh(z) / slope)
 
-        logarithm = log_integral(in_z, (math.asinh(slope * start), 0.0), (2.0, reach))
+        z = math.asinh(slope * start)
+        # With few outputs and opposite inputs s is nearly -t: then the first line reaches back to u = 0.
+        begin, half = (0.5 * z, 0.5 * z + 2.0) if start < 2.0 else (z, 2.0)
+        logarithm = log_integral(in_z, (begin, 0.0), (half, reach))
     # A probability: what exceeds 1 is the rounding of the sum.
     return min(0.0, logarithm)

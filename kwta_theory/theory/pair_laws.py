@@ -30,19 +30,21 @@ def _complement(log_probability: float, log: bool) -> float:
     return (math.log(value) if value > 0.0 else -math.inf) if log else value
 
 
-def _log_overlap(layer: Layer, cosine: float, overlap: float, margin: float = 0.0) -> float:
+def _log_overlap(layer: Layer, cosine: float, overlap: float, log: bool, margin: float = 0.0) -> float:
     """``log P(|A and A'| = overlap)`` for every cosine in [-1, 1] and ``max(0, 2k - l) <= overlap <= k``."""
     if 2.0 * layer.k > layer.width:
         # The losers of (x, x') are the winners of (-x, -x'), which have the same cosine.
         losers = layer.width - layer.k
-        return _log_overlap(Layer(layer.width, layer.log_width, losers), cosine, overlap - layer.k + losers, margin)
+        return _log_overlap(
+            Layer(layer.width, layer.log_width, losers), cosine, overlap - layer.k + losers, log, margin
+        )
     if layer.k == 0.0:
         return 0.0
     if cosine == 1.0:
         return 0.0 if overlap == layer.k else -math.inf
     if cosine == -1.0:
         return 0.0 if overlap == 0.0 else -math.inf
-    return log_law(layer, cosine, [overlap], margin)
+    return log_law(layer, cosine, [overlap], margin, log=log)
 
 
 def same_pattern(
@@ -72,7 +74,7 @@ def same_pattern(
 
     Raises:
         InvalidArgumentError: for an argument outside its range; a positive margin at cosine -1.
-        QuadratureError: if the integral does not settle.
+        QuadratureError: if the integral does not settle; with ``log``, for some answers below exp(-1e10).
 
     >>> round(same_pattern(20, 2, 0.9), 6), round(same_pattern(1000, 2, 0.7), 6)
     (0.377635, 0.017501)
@@ -86,7 +88,7 @@ def same_pattern(
         raise InvalidArgumentError(
             f"margin={margin!r} is not allowed with cosine=-1.0: it must be 0 for opposite inputs."
         )
-    return _result(_log_overlap(layer, cosine, layer.k, margin), log)
+    return _result(_log_overlap(layer, cosine, layer.k, log, margin), log)
 
 
 def overlap_probability(
@@ -110,7 +112,7 @@ def overlap_probability(
     size = check_integer("overlap", overlap, minimum=0, maximum=int(layer.k))
     if size < 2.0 * layer.k - layer.width:
         return _result(-math.inf, log)
-    return _result(_log_overlap(layer, cosine, float(size)), log)
+    return _result(_log_overlap(layer, cosine, float(size), log), log)
 
 
 def disjoint_patterns(
@@ -152,15 +154,15 @@ def intersecting_patterns(
     if 2.0 * layer.k > layer.width:
         return _result(0.0, log)
     if layer.k > 1.0 or abs(cosine) == 1.0:
-        log_disjoint = _log_overlap(layer, cosine, 0.0)
+        log_disjoint = _log_overlap(layer, cosine, 0.0, log)
         if abs(cosine) == 1.0 or log_disjoint < math.log(0.99):
             return _complement(log_disjoint, log)
     total, first = -math.inf, 1
     while first <= layer.k:
         block = [float(j) for j in range(first, min(first + 4, int(layer.k) + 1))]
-        term = log_law(layer, cosine, block)
+        term = log_law(layer, cosine, block, log=log)
         total = float(np.logaddexp(total, term))
-        if term < total - 30.0:
+        if term == -math.inf or term < total - 30.0:
             break
         first += 4
     return _result(total, log)

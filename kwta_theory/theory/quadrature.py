@@ -21,7 +21,7 @@ LogDensity = Callable[[Array, Array], Array]
 _DEPTH = 32.0
 # The sum over every second node may differ by this much: its square is what the full sum is then off by.
 _HALF_GRID_TOLERANCE = 3e-6
-_MAXIMUM_NODES = 4_000_000
+_MAXIMUM_NODES = 1_000_000
 
 
 class QuadratureError(ArithmeticError):

@@ -11,6 +11,7 @@ from scipy.stats import multivariate_normal
 
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.theory import (
+    QuadratureError,
     beta_from_cosine,
     cosine_from_beta,
     disjoint_patterns,
@@ -49,8 +50,8 @@ def test_one_winner_is_the_same_or_disjoint(width, cosine):
     assert same_pattern(width, 1, cosine) + disjoint_patterns(width, 1, cosine) == pytest.approx(1.0, abs=1e-10)
 
 
-@pytest.mark.parametrize(("width", "k"), [(5, 2), (7, 5), (30, 6), (12, 6), (10_000, 4)])
-@pytest.mark.parametrize("cosine", [-0.97, -0.3, 0.5, 0.95, 1 - 1e-9])
+@pytest.mark.parametrize(("width", "k"), [(3, 1), (5, 2), (7, 5), (30, 6), (12, 6), (10_000, 4)])
+@pytest.mark.parametrize("cosine", [-1 + 1e-13, -0.97, -0.3, 0.5, 0.95, 1 - 1e-9])
 def test_the_overlaps_sum_to_one(width, k, cosine):
     chances = [overlap_probability(width, k, cosine, j) for j in range(k + 1)]
     assert math.fsum(chances) == pytest.approx(1.0, abs=1e-9)
@@ -245,6 +246,14 @@ def test_beta_of_a_right_triangle():
     """``x = (1, 0)``, ``d = (0, 2)``."""
     assert cosine_from_beta(4.0) == pytest.approx(1 / math.sqrt(5), rel=1e-15)
     assert beta_from_cosine(1.0) == 0.0
+
+
+def test_what_double_precision_cannot_resolve_is_refused():
+    with pytest.raises(QuadratureError, match="does not resolve it"):
+        same_pattern(None, 3, -1 + 1e-10, log=True, log_width=1000.0)
+    assert same_pattern(None, 3, -1 + 1e-10, log_width=1000.0) == 0.0
+    assert disjoint_patterns_bounds(None, 3, [-1 + 1e-10], log_width=1000.0) == (1.0, 1.0)
+    assert same_pattern(10**9, 3, -1 + 1e-10, log=True) < -1000  # at such a width it is resolved
 
 
 @pytest.mark.parametrize(
