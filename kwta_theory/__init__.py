@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kwta_theory.activation import activation_pattern, kwta, lwta
-    from kwta_theory.modules import KWTA, LWTA, replace_activations
+    from kwta_theory.modules import KWTA, LWTA
+    from kwta_theory.replace import replace_activations
+    from kwta_theory.statements import Outcome, Verdict, verify
 
 __version__ = "0.1.0"
 
@@ -20,10 +22,23 @@ _HOME = {
     "lwta": "kwta_theory.activation",
     "KWTA": "kwta_theory.modules",
     "LWTA": "kwta_theory.modules",
-    "replace_activations": "kwta_theory.modules",
+    "replace_activations": "kwta_theory.replace",
+    "Outcome": "kwta_theory.statements",
+    "Verdict": "kwta_theory.statements",
+    "verify": "kwta_theory.statements",
 }
 
-__all__ = ["KWTA", "LWTA", "activation_pattern", "kwta", "lwta", "replace_activations"]
+__all__ = [
+    "KWTA",
+    "LWTA",
+    "Outcome",
+    "Verdict",
+    "activation_pattern",
+    "kwta",
+    "lwta",
+    "replace_activations",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,145 @@
+"""Lemma 5 (two vectors may have different activation patterns with a good probability).
+
+For ``gamma < 0.48`` and unit vectors at a cosine ``alpha in (0.5, 1)``, with probability at least ``1 -
+2^(-Theta((1/alpha^2 - 1) gamma l))`` some winner ``i`` of ``W x`` falls below some loser ``j`` at ``x'`` by the
+margin ``sqrt(1 - alpha^2)/(24 alpha) sqrt(2 pi)``. Theta is read as the explicit bound at which the proof arrives,
+``4 exp(-eps^2 gamma l/24) + (2/3)^(eps gamma l/2) + (1/2)^(eps gamma l/2)`` with ``eps = sqrt(1 - alpha^2)/(96
+alpha)``. That bound is empty below a width of some millions; it is judged where it first says something.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from kwta_theory import checks, theory
+from kwta_theory.inputs import Inputs
+from kwta_theory.statements import words
+from kwta_theory.statements.case import Case, Curve, FirstTrue, Sample, Statement
+from kwta_theory.statements.pointwise import check_sparsity_ratio
+from kwta_theory.statements.search import smallest_width
+from kwta_theory.statements.settings import Settings
+from kwta_theory.statements.verdict import LogBracket
+
+
+def check_hypotheses(settings: Settings) -> None:
+    """``gamma in (0, 0.48)``, ``alpha in (0.5, 1)``."""
+    check_sparsity_ratio(settings, "Lemma 5")
+    if not 0.5 < settings.cosine < 1:
+        raise checks.InvalidArgumentError(
+            f"cosine={settings.cosine!r} is outside the hypothesis of Lemma 5: alpha must be in (0.5, 1)."
+        )
+
+
+def log_bound(width: int, settings: Settings) -> float:
+    """``log`` of the failure probability that the proof allows."""
+    return theory.lemma5_failure_bound(width, settings.sparsity_ratio, settings.cosine, log=True)
+
+
+def width_for(settings: Settings, log_failure: float) -> int:
+    """The smallest width at which the proof's bound is at most ``exp(log_failure)``."""
+    width = smallest_width(lambda width: log_bound(width, settings) <= log_failure, 1, 10**18)
+    if width is None:
+        raise checks.InvalidArgumentError(
+            f"cosine={settings.cosine!r} is too close to 1: the bound of Lemma 5 is empty at every width up to 1e18."
+        )
+    return width
+
+
+def log_no_margin(width: int, settings: Settings) -> float:
+    """``log P(no winner falls below a loser by the margin)``, the exact law of a pair with that margin."""
+    k = checks.winners(width, settings.sparsity_ratio)
+    margin = theory.lemma5_margin(settings.cosine)
+    return theory.same_pattern(width, k, settings.cosine, margin=margin, log=True)
+
+
+def cases(inputs: Inputs, settings: Settings) -> Iterator[Case]:
+    """At the width asked for, and where the bound first allows a failure probability of at most one half."""
+    del inputs  # the law depends on the cosine alone
+    yield case(settings.width, settings, simulated=True)
+    yield case(width_for(settings, math.log(0.5)), settings, simulated=False)  # tens of millions: seconds a trial
+
+
+def case(width: int, settings: Settings, *, simulated: bool) -> Case:
+    """The claim at one width."""
+    k = checks.winners(width, settings.sparsity_ratio)
+    margin = theory.lemma5_margin(settings.cosine)
+    arguments = f"{width}, {k}, {settings.cosine!r}"
+
+    def exact() -> LogBracket:
+        value = log_no_margin(width, settings)
+        return LogBracket(value, value, "the exact law of a pair with margin")
+
+    def simulate(trials: int, seed: int) -> Sample:
+        from kwta_theory import simulation
+
+        kept = simulation.same_pattern(
+            width,
+            k,
+            settings.cosine,
+            trials,
+            margin=margin,
+            seed=seed,
+            device=settings.device,
+            memory_budget=settings.memory_budget,
+            workers=settings.workers,
+        )
+        return Sample(kept.complement())
+
+    return Case(
+        parameters={
+            "sparsity_ratio": settings.sparsity_ratio,
+            "k": k,
+            "cosine": settings.cosine,
+            "margin": float(f"{margin:.4g}"),
+        },
+        log_width=math.log(width),
+        claimed=words.at_least(log_bound(width, settings)),
+        claimed_log_failure=log_bound(width, settings),
+        granted_log_width=None,
+        exact=exact,
+        exact_call=f"from kwta_theory import theory; theory.same_pattern({arguments}, margin={margin!r}, log=True)",
+        simulate=simulate if simulated else None,
+        simulate_call=(
+            f"from kwta_theory import simulation; simulation.same_pattern({arguments}, {{trials}}, margin={margin!r}, "
+            "seed={seed})"
+        ),
+        normals_per_trial=2.0 * width,
+        first_true=lambda: first_true(settings),
+    )
+
+
+def first_true(settings: Settings) -> FirstTrue:
+    """The smallest width at which the event has a probability of at least one half, whatever the bound says."""
+    width = smallest_width(
+        lambda width: log_no_margin(width, settings) <= math.log(0.5), math.ceil(1 / settings.sparsity_ratio), 10**9
+    )
+    if width is None:
+        return FirstTrue("with probability 1/2 at no width up to 1e9", None)
+    return FirstTrue(f"with probability 1/2 at width {width:,} (exact law)", math.log(width))
+
+
+def curves(inputs: Inputs, settings: Settings) -> list[Curve]:
+    """The exact law beside the proof's bound."""
+    del inputs
+    low, high = math.log(max(2 / settings.sparsity_ratio, 10)), math.log(8 * width_for(settings, math.log(0.5)))
+    widths = [round(math.exp(low + (high - low) * i / 24)) for i in range(25)]
+    logs = tuple(map(math.log, widths))
+    bound = [min(log_bound(width, settings), 0.0) for width in widths]
+    return [
+        Curve("exact law with margin", "exact", logs, tuple(log_no_margin(width, settings) for width in widths)),
+        Curve("claimed: the proof's bound", "claimed", logs, tuple(bound)),
+    ]
+
+
+STATEMENT = Statement(
+    "lemma-5",
+    "Lemma 5",
+    "For unit vectors at cosine alpha in (0.5, 1) and gamma < 0.48, with probability at least "
+    "1 - 2^(-Theta((1/alpha^2 - 1) gamma l)) some winner i of Wx and some loser j satisfy "
+    "W_i x' < W_j x' - sqrt(1 - alpha^2)/(24 alpha) sqrt(2 pi).",
+    check_hypotheses,
+    cases,
+    curves,
+    uses_inputs=False,
+)

@@ -1,0 +1,197 @@
+"""What Theorems 1, 8 and 9 say of one fixed ``x'``: shared by their three modules.
+
+The theorems speak of every ``x'`` at once. For one ``x'`` the law of the pair is exact, so this weaker form is
+decided for certain; it is named pointwise everywhere, because it does not decide the theorems. No number of sampled
+directions would: points with the same pattern are so rare among directions that sampling does not meet them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kwta_theory import checks, theory
+from kwta_theory.inputs import Inputs
+from kwta_theory.statements import words
+from kwta_theory.statements.case import Case, Curve, FirstTrue, Sample, Statement
+from kwta_theory.statements.search import smallest_width
+from kwta_theory.statements.settings import Settings
+from kwta_theory.statements.verdict import LogBracket
+
+NOTE = (
+    "this is the form for one fixed x'; whether it holds for every x' at once is not decided here, and no number of "
+    "sampled directions would decide it."
+)
+LARGEST_SEARCHED_WIDTH = 10**9
+# delta = 1 itself is outside Theorem 8; Theorem 1 claims its limit.
+DELTA_ONE = math.nextafter(1.0, 0.0)
+
+
+def check_sparsity_ratio(settings: Settings, statement: str) -> None:
+    """The hypothesis ``gamma in (0, 0.48)`` of Lemma 5, Theorems 8 and 9 and Example 1."""
+    if not 0 < settings.sparsity_ratio < 0.48:
+        raise checks.InvalidArgumentError(
+            f"sparsity_ratio={settings.sparsity_ratio!r} is outside the hypothesis of {statement}: it must be in "
+            "(0, 0.48)."
+        )
+
+
+def log_norm_failure(width: int, input_dim: int) -> float:
+    """Upper bound on ``log P(some row of W is longer than 10 sqrt(m))``, the event that Theorem 8 conditions on.
+
+    With entries ``N(0, 1/l)`` the event is ``chi2_m > 100 m l`` for one of ``l`` rows, and Chernoff's bound
+    ``P(chi2_m >= m a) <= exp(-(m/2)(a - 1 - log a))`` is rigorous for ``a = 100 l > 1``.
+    """
+    a = 100.0 * width
+    return math.log(width) - input_dim / 2 * (a - 1 - math.log(a))
+
+
+def log_same_given_norms(width: int, k: int, cosine: float, input_dim: int) -> LogBracket:
+    """Bracket of ``log P(same pattern | all rows are short)``: ``[p - q, p] / (1 - q)`` with ``q`` the bound above."""
+    log_same = theory.same_pattern(width, k, cosine, log=True)
+    log_long = log_norm_failure(width, input_dim)
+    if log_long >= 0:
+        return LogBracket(-math.inf, 0.0, "no law: the bound on the row norms is empty")
+    correction = -math.log1p(-math.exp(log_long))
+    lower = log_same + math.log1p(-math.exp(log_long - log_same)) if log_long < log_same else -math.inf
+    return LogBracket(lower, log_same + correction, "the exact law of a pair")
+
+
+def perpendicular_direction(point: np.ndarray, seed: int) -> np.ndarray:
+    """A random unit vector perpendicular to ``point``, made so twice (one projection leaves rounding behind)."""
+    direction = np.random.default_rng(np.random.SeedSequence([seed, 1])).standard_normal(point.shape)
+    unit = point / np.linalg.norm(point)
+    for _ in range(2):
+        direction -= (direction @ unit) * unit
+        direction /= np.linalg.norm(direction)
+    return direction
+
+
+def check_input_dim(inputs: Inputs, statement: str) -> None:
+    """A perpendicular direction needs a second dimension."""
+    if inputs.input_dim < 2:
+        raise checks.InvalidArgumentError(
+            f"inputs {inputs.name!r} have dimension {inputs.input_dim}: {statement} speaks of a perturbation "
+            "perpendicular to x, which needs at least 2."
+        )
+
+
+@functools.lru_cache(maxsize=256)
+def first_change(sparsity_ratio: float, cosine: float, claimed_log_failure: float) -> FirstTrue:
+    """The smallest width at which one fixed ``x'`` changes the pattern as often as claimed, by the exact law."""
+
+    def holds(width: int) -> bool:
+        k = checks.winners(width, sparsity_ratio)
+        return theory.same_pattern(width, k, cosine, log=True) <= claimed_log_failure
+
+    width = smallest_width(holds, math.ceil(1 / sparsity_ratio), LARGEST_SEARCHED_WIDTH)
+    if width is None:
+        return FirstTrue(f"at no width up to {LARGEST_SEARCHED_WIDTH:.0e}", None)
+    return FirstTrue(f"for this x' at width {width:,} (exact law)", math.log(width))
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What a theorem claims of ``x'`` at one angle.
+
+    Attributes:
+        cosine: of the angle between ``x`` and ``x'``.
+        log_failure: ``log`` of the failure probability that the theorem allows.
+        granted_width: from which on its proof grants that.
+        named: the theorem's own parameters.
+    """
+
+    cosine: float
+    log_failure: float
+    granted_width: float
+    named: Mapping[str, float]
+
+
+def change_case(inputs: Inputs, settings: Settings, rotation: Rotation, width: int, *, simulated: bool) -> Case:
+    """One claim "the pattern of this ``x'`` differs from that of ``x`` with probability at least ..."."""
+    cosine = rotation.cosine
+    k = checks.winners(width, settings.sparsity_ratio)
+    point = inputs.points[0]
+    distance = math.sqrt(theory.beta_from_cosine(cosine)) * float(np.linalg.norm(point))
+
+    def simulate(trials: int, seed: int) -> Sample:
+        from kwta_theory import simulation  # torch is imported only where something is drawn
+
+        change = simulation.pattern_change(
+            width,
+            k,
+            point,
+            perpendicular_direction(point, seed)[None, :],
+            distance,
+            trials,
+            seed=seed,
+            device=settings.device,
+            memory_budget=settings.memory_budget,
+            workers=settings.workers,
+        )
+        return Sample(change.changed[0])
+
+    return Case(
+        parameters={"m": inputs.input_dim, "sparsity_ratio": settings.sparsity_ratio, "k": k, **rotation.named},
+        log_width=math.log(width),
+        claimed=words.at_least(rotation.log_failure),
+        claimed_log_failure=rotation.log_failure,
+        granted_log_width=math.log(rotation.granted_width),
+        exact=lambda: log_same_given_norms(width, k, cosine, inputs.input_dim),
+        exact_call=f"from kwta_theory import theory; theory.same_pattern({width}, {k}, {cosine!r}, log=True)",
+        simulate=simulate if simulated else None,
+        simulate_call=(
+            f"from kwta_theory import simulation; simulation.same_pattern({width}, {k}, {cosine!r}, {{trials}}, "
+            "seed={seed})"
+        ),
+        normals_per_trial=2.0 * width,
+        first_true=lambda: first_change(settings.sparsity_ratio, cosine, rotation.log_failure),
+        note=NOTE,
+    )
+
+
+def change_curves(settings: Settings, rotation: Rotation) -> list[Curve]:
+    """Exact failure probability against the width, and the level that the theorem asks for from its own width on."""
+    first = first_change(settings.sparsity_ratio, rotation.cosine, rotation.log_failure).log_width
+    granted = math.log(rotation.granted_width)
+    low = math.log(max(2 / settings.sparsity_ratio, 10))
+    high = max(first or 0.0, math.log(settings.width)) + math.log(4)
+    widths = [round(math.exp(low + (high - low) * i / 24)) for i in range(25)]
+    exact = [
+        theory.same_pattern(width, checks.winners(width, settings.sparsity_ratio), rotation.cosine, log=True)
+        for width in widths
+    ]
+    return [
+        Curve("exact law, one fixed x'", "exact", tuple(map(math.log, widths)), tuple(exact)),
+        Curve("claimed", "claimed", (granted, granted + math.log(1e3)), (rotation.log_failure,) * 2),
+    ]
+
+
+def rotation_statement(
+    name: str, title: str, text: str, hypotheses: Callable[[Settings], None], claim: Callable[[int, Settings], Rotation]
+) -> Statement:
+    """A theorem about rotating ``x``: judged at the width asked for, then at the width that its proof grants.
+
+    Args:
+        name: what ``--only`` takes.
+        title: heading.
+        text: the theorem in the paper's words.
+        hypotheses: raises where the settings break one.
+        claim: ``(input_dim, settings)`` to the rotation, the level and the granted width.
+    """
+
+    def cases(inputs: Inputs, settings: Settings) -> Iterator[Case]:
+        check_input_dim(inputs, title)
+        rotation = claim(inputs.input_dim, settings)
+        for width, simulated in ((settings.width, True), (math.ceil(rotation.granted_width), False)):
+            yield change_case(inputs, settings, rotation, width, simulated=simulated)
+
+    def curves(inputs: Inputs, settings: Settings) -> list[Curve]:
+        rotation = claim(inputs.input_dim, settings)
+        return change_curves(settings, rotation)
+
+    return Statement(name, title, text, hypotheses, cases, curves)
