@@ -60,16 +60,16 @@ def merge_winners(values: Tensor, indices: Tensor, y: Tensor, start: int, k: int
 
     Args:
         values: winners so far, shape ``(N, j)`` with ``j + c >= k``; ``j = 0`` at the beginning.
-        indices: their int64 indices in the layer.
+        indices: their int32 indices in the layer.
         y: outputs of rows ``start, ..., start + c - 1``, shape ``(N, c)``.
         start: the first of these rows.
         k: number of winners.
     """
     if y.shape[-1] > k:
         y, positions = winners_of(y, k)
-        rows = positions + start
+        rows = (positions + start).to(torch.int32)
     else:
-        rows = torch.arange(start, start + y.shape[-1], device=y.device).expand(y.shape)
+        rows = torch.arange(start, start + y.shape[-1], dtype=torch.int32, device=y.device).expand(y.shape)
     values = torch.cat([values, y], dim=-1)
     indices = torch.cat([indices, rows], dim=-1)
     positions = winner_positions(values, indices, k)
@@ -144,7 +144,7 @@ def index_overlaps(columns: Tensor, count: int, block: int) -> Tensor:
     """
     points, k = columns.shape
     overlaps = torch.zeros(points, points, dtype=torch.int64, device=columns.device)
-    rows = max(1, 2**20 // k)
+    rows = max(1, 2**18 // k)
     for start in range(0, count, block):
         size = min(block, count - start)
         ones = torch.zeros(points, size + 1, dtype=torch.float32, device=columns.device)

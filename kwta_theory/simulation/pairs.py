@@ -75,7 +75,7 @@ def same_pattern(
     margin = check_number("margin", margin, 0.0)
     settings = Settings.checked(trials, seed, device, dtype, memory_budget, workers)
     layer = Layer.create(inputs.factor, width, settings)
-    groups_within([slice(0, 2)], *_working_set(layer), settings)
+    groups_within(range(1), *_working_set(layer), settings)
     x, other = inputs.representative.tolist()
 
     def job(tiles: Sequence[tuple[int, int]]) -> int:
@@ -164,7 +164,7 @@ def pattern_change(
     inputs = layers.from_points(np.vstack([x, unit]), method)
     factor = inputs.factor[inputs.representative]
     layer = Layer.create(factor, width, settings, first=1)
-    groups = groups_within(layer.blocks[1:], *_working_set(layer), settings)
+    groups = groups_within(range(1, len(factor)), *_working_set(layer), settings)
     sign = -1.0 if scale < 0 else 1.0
     step = torch.from_numpy(steps).to(settings.dtype).to(settings.device)[:, None]
 
@@ -177,10 +177,10 @@ def pattern_change(
             all_changed += differs.all(dim=1).sum()
         return changed.cpu(), int(all_changed)
 
-    def change(tile: int, group: list[slice]) -> Tensor:
-        outputs = layer.outputs(tile, [layer.blocks[0], *group])
+    def change(tile: int, group: slice) -> Tensor:
+        outputs = layer.outputs(tile, [slice(0, 1), group])
         x_outputs, moves = outputs[:, :1], outputs[:, 1:]
-        moved = sign * (x_outputs + step[group[0].start - 1 : group[-1].stop - 1] * moves)
+        moved = sign * (x_outputs + step[group.start - 1 : group.stop - 1] * moves)
         return ~keeps_pattern(winner_mask(x_outputs, k), moved, margin)
 
     shares = run_tiles(layer.tiles(settings.trials), settings, job)

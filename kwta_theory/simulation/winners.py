@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +27,7 @@ class Plan:
 
     layer: Layer
     k: int
-    groups: list[list[slice]]
+    groups: list[slice]
     columns: int
 
     @classmethod
@@ -40,16 +39,15 @@ class Plan:
             numbers = layer.trials_per_tile * points * layer.width
             pairs = layer.trials_per_tile * points**2
             require(layer.drawing_bytes + numbers * (2 * item + 32) + pairs * 24 + extra, settings)
-            return cls(layer, k, [list(layer.blocks)], layer.width)
+            return cls(layer, k, [slice(None)], layer.width)
         lists = points * k * (4 + (item if keep_values else 0))
-        # The rows of a segment, reduced to k and merged with the k so far: values, 64-bit positions and keys of each.
-        segment = -(-k // layer.chunk) * layer.chunk
-        per_input = segment * (2 * item + 24) + min(segment, k) * (4 * item + 48)
-        groups = groups_within(layer.blocks, per_input, lists + layer.drawing_bytes + extra, settings)
+        # A segment with its flags and keys; then its k winners merged with the k so far.
+        per_input = segment_rows(layer, k) * (item + 12) + k * (5 * item + 80)
+        groups = groups_within(range(points), per_input, lists + layer.drawing_bytes + extra, settings)
         numbering = 48 * points * k if points * k < layer.width else 0
-        fixed = lists + numbering + points**2 * 24 + 2**20 * 24 + extra
+        fixed = lists + numbering + points**2 * 24 + 2**18 * 32 + extra
         require(fixed + 4 * 256 * points, settings)
-        room = settings.memory_budget // settings.workers // 2 - fixed
+        room = (settings.share - fixed) // 4
         return cls(layer, k, groups, max(256, min(room // (4 * points), 2**26 // points)))
 
     def overlaps(self, tile: int) -> Tensor:
@@ -75,17 +73,24 @@ class Plan:
         return indices, torch.cat([part[0] for part in parts]) if keep_values else indices
 
 
-def streamed_winners(layer: Layer, k: int, tile: int, blocks: Sequence[slice]) -> tuple[Tensor, Tensor]:
+def streamed_winners(layer: Layer, k: int, tile: int, inputs: slice) -> tuple[Tensor, Tensor]:
     """Values and indices of the winners of a wide trial, ``(inputs, k)``, from at least ``k`` of its rows at a time."""
-    count = sum(block.stop - block.start for block in blocks)
+    count = len(range(len(layer.factor))[inputs])
     values = layer.factor.new_empty(count, 0)
-    indices = torch.empty(count, 0, dtype=torch.int64, device=layer.factor.device)
-    pieces: list[Tensor] = []
+    indices = torch.empty(count, 0, dtype=torch.int32, device=layer.factor.device)
+    # Filled again and again: buffers that come and go between the draws would fragment the memory.
+    segment = layer.factor.new_empty(count, segment_rows(layer, k))
     first = held = 0
-    for start, piece in layer.chunks(tile, blocks):
-        pieces.append(piece)
-        held += piece.shape[-1]
-        if held >= k or start + piece.shape[-1] == layer.width:
-            values, indices = merge_winners(values, indices, torch.cat(pieces, dim=-1), first, k)
-            pieces, first, held = [], first + held, 0
-    return values, indices.to(torch.int32)
+    for start, piece in layer.chunks(tile, [inputs]):
+        rows = piece.shape[-1]
+        segment[:, held : held + rows] = piece
+        held += rows
+        if held >= k or start + rows == layer.width:
+            values, indices = merge_winners(values, indices, segment[:, :held], first, k)
+            first, held = first + held, 0
+    return values, indices
+
+
+def segment_rows(layer: Layer, k: int) -> int:
+    """Rows that are collected before winners are selected: whole chunks, at least ``k`` rows."""
+    return -(-k // layer.chunk) * layer.chunk
