@@ -173,7 +173,7 @@ def points_with_cosine(count: int, cosine: float, input_dim: int | None = None) 
             "dimensions as there are points."
         )
     q = math.sqrt(1 - cosine)
-    s = cosine / (math.sqrt(max(0.0, 1 + (count - 1) * cosine)) + q)  # below 0 by rounding alone
+    s = cosine / (math.sqrt(1 + (count - 1) * cosine) + q)  # n times the rounded 1/n is never above 1
     points = np.zeros((count, input_dim))
     points[:, :count] = s
     points[np.arange(count), np.arange(count)] += q

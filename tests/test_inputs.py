@@ -51,6 +51,12 @@ class TestInputs:
         with pytest.raises(InvalidArgumentError, match="one has a single point: a cosine needs at least 2"):
             Inputs("one", [[1.0]], "").max_cosine()  # type: ignore[arg-type]
 
+    def test_rounding_gives_no_cosine_beyond_one(self) -> None:
+        points = 1.0 + 1e-9 * np.random.default_rng(0).standard_normal((50, 7))
+        unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+        assert (unit @ unit.T).max() > 1.0  # what the plain product gives
+        assert Inputs("close", points, "").max_cosine() == 1.0
+
     def test_hypothesis_of_theorem_2_is_checked(self) -> None:
         with pytest.raises(InvalidArgumentError, match="mine has identical directions in rows 0 and 2"):
             Inputs("mine", [[1, 2], [2, 1], [2, 4]], "")  # type: ignore[arg-type]
@@ -115,6 +121,15 @@ class TestGaussian:
         assert not (gaussian_points(3, 4, seed=1).points == gaussian_points(3, 4, seed=2).points).any()
         assert gaussian_points(3, 4, seed=1).name == "gaussian"
         assert gaussian_points(3, 4, seed=1).description == "3 standard normal points in 4 dimensions"
+
+    def test_shares_no_random_numbers_with_the_choice_of_images(self) -> None:
+        """With one stream for both, the normals would decide which images are drawn beside them."""
+        drawn = gaussian_points(1, 8, seed=6).points[0]
+        assert not np.isin(np.random.default_rng(np.random.SeedSequence(6)).standard_normal(8), drawn).any()
+        chosen = mnist_images(8, seed=6).labels
+        images_of_unnamed_stream = np.random.default_rng(np.random.SeedSequence(6)).permutation(5000)[:8]
+        assert chosen is not None
+        assert (chosen != images_of_unnamed_stream // 500).any()
 
     def test_arguments_are_checked(self) -> None:
         with pytest.raises(InvalidArgumentError, match="count=0"):

@@ -71,6 +71,13 @@ class TestAgainstArbitraryPrecision:
         computed = log_evidence(count.successes, count.trials, probability)
         assert computed == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
+    @pytest.mark.parametrize(("count", "probability"), [(Proportion(1, 10**20), 0.999), (Proportion(2, 10**18), 1e-3)])
+    def test_log_evidence_far_beyond_the_data(self, count: Proportion, probability: float) -> None:
+        """The share of successes vanishes beside 1 there: its logarithm must not be taken from 1 minus 1."""
+        with mpmath.workdps(60):
+            expected = float(referee_log_evidence(count.successes, count.trials, mpmath.mpf(probability), (0.5, 0.5)))
+        assert log_evidence(count.successes, count.trials, probability) == pytest.approx(expected, rel=1e-12)
+
     def test_naive_evaluation_would_have_lost_the_digits(self) -> None:
         """Negative control: the same formula through betaln and logarithms is wrong by more than 1e-6 at n = 1e12."""
         x, n, p = 5 * 10**11, 10**12, 0.5 + 1e-6
