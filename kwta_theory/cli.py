@@ -161,7 +161,7 @@ def run(
         if step.verdict is not None:
             verdicts.append(step.verdict)
             if json_file:
-                files.write_json(json_file, verdicts, settings, complete=step.done == step.total)
+                files.write_json(json_file, verdicts, settings, complete=False)
 
     with reporter(quiet) as show:
 

@@ -43,10 +43,11 @@ def test_results_go_to_standard_output_and_progress_to_standard_error(tmp_path, 
     assert "VACUOUS" in result.stdout
     assert "HOLDS" in result.stdout
     assert "\x1b[" not in result.stdout + result.stderr
-    assert re.findall(r"\[(\d)/2\] \d+ s  theorem-10", result.stderr) == ["1", "2"]
+    assert re.findall(r"\[(\d)/3\] \d+ s  theorem-10", result.stderr) == ["1", "2", "3"]
+    assert "finding the widths of theorem-10, gaussian" in result.stderr
     assert list(tmp_path.iterdir()) == []
     sentences = [line for line in result.stdout.splitlines() if line.startswith("- ")]
-    assert len(sentences) == 1
+    assert len(sentences) == 2
     assert "first true at a width between" in sentences[0]
 
 
@@ -68,7 +69,7 @@ def test_json_and_html_are_whole_and_self_contained(tmp_path):
     record = json.loads(json_file.read_text())
     assert record["complete"] is True
     assert record["settings"]["seed"] == 0
-    assert [v["outcome"] for v in record["verdicts"]] == ["VACUOUS", "HOLDS"] * 2
+    assert [v["outcome"] for v in record["verdicts"]] == ["VACUOUS", "VACUOUS", "HOLDS"] * 2
     measured = record["verdicts"][0]["measured"]
     assert measured["failures"]["trials"] == 1000
     assert (

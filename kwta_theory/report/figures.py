@@ -70,7 +70,8 @@ def draw_panel(axis: Axes, curves: Sequence[Curve], verdicts: Sequence[Verdict])
 
 def draw_measured(axis: Axes, verdicts: Sequence[Verdict]) -> None:
     """Frequencies of failure with their intervals."""
-    label: str | None = "measured, with interval"
+    seen: str | None = "measured, with interval"
+    unseen: str | None = "measured, no failure: upper end of interval"
     for verdict in verdicts:
         if verdict.measured is None:
             continue
@@ -80,10 +81,11 @@ def draw_measured(axis: Axes, verdicts: Sequence[Verdict]) -> None:
         if value > 0:
             low = math.log10(interval.lower)
             axis.plot([x, x], [low, high], color=MEASURED, linewidth=1.5)
-            axis.plot(x, math.log10(value), "o", color=MEASURED, markersize=5, label=label)
+            axis.plot(x, math.log10(value), "o", color=MEASURED, markersize=5, label=seen)
+            seen = None
         else:
-            axis.plot(x, high, marker="v", color=MEASURED, markersize=6, linestyle="none", label=label)
-        label = None
+            axis.plot(x, high, marker="v", color=MEASURED, markersize=6, linestyle="none", label=unseen)
+            unseen = None
 
 
 def draw_widths(axis: Axes, verdicts: Sequence[Verdict], reach: float) -> None:

@@ -27,13 +27,15 @@ def reporter(quiet: bool) -> Iterator[Callable[[Progress], None]]:
         columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
         with Live(*columns, console=Console(stderr=True), transient=True) as live:
             task = live.add_task("starting")
-            yield lambda step: live.update(task, completed=step.done, total=step.total, description=step.label)
+            yield lambda step: live.update(task, completed=step.done, total=step.total or None, description=step.label)
     else:
         started = time.perf_counter()
 
         def show(step: Progress) -> None:
-            if step.verdict is not None:
-                seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - started
+            if step.total == 0:
+                print(f"{seconds:.0f} s  {step.label}", file=sys.stderr, flush=True)
+            elif step.verdict is not None:
                 line = f"[{step.done}/{step.total}] {seconds:.0f} s  {step.label}: {step.verdict.outcome.name}"
                 print(line, file=sys.stderr, flush=True)
 

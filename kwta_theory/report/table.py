@@ -45,7 +45,7 @@ def shown(value: int | float | str) -> str:
 def row(verdict: Verdict) -> tuple[str, ...]:
     """The cells of one verdict, in the order of :data:`COLUMNS`."""
     return (
-        verdict.statement,
+        verdict.label,
         verdict.inputs,
         str(verdict.parameters["width"]),
         parameter_words(verdict),
@@ -72,7 +72,7 @@ def table(verdicts: Sequence[Verdict], error: float) -> Table:
         if previous and verdict.statement != previous:
             result.add_section()
         cells: list[str | Text] = list(row(verdict))
-        cells[0] = verdict.statement if verdict.statement != previous else ""
+        cells[0] = verdict.label if verdict.statement != previous else ""
         cells[7] = Text(verdict.outcome.name, style=STYLES[verdict.outcome])
         result.add_row(*cells)
         previous = verdict.statement
@@ -82,7 +82,7 @@ def table(verdicts: Sequence[Verdict], error: float) -> Table:
 def sentences(verdicts: Iterable[Verdict]) -> list[str]:
     """One sentence for every verdict that is not HOLDS: why, and where the conclusion is first true."""
     return [
-        f"{verdict.statement} on {verdict.inputs} at width {verdict.parameters['width']}: "
+        f"{verdict.label} on {verdict.inputs} at width {verdict.parameters['width']}: "
         f"{verdict.outcome.name}: {explanation(verdict)}."
         for verdict in verdicts
         if verdict.outcome is not Outcome.HOLDS
@@ -103,8 +103,8 @@ def notes(verdicts: Iterable[Verdict]) -> list[str]:
     """What the verdicts of a statement do not say, each note once."""
     found: dict[str, list[str]] = {}
     for verdict in verdicts:
-        if verdict.note and verdict.statement not in found.setdefault(verdict.note, []):
-            found[verdict.note].append(verdict.statement)
+        if verdict.note and verdict.label not in found.setdefault(verdict.note, []):
+            found[verdict.note].append(verdict.label)
     return [f"{', '.join(names)}: {note}" for note, names in found.items()]
 
 

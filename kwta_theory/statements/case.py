@@ -86,6 +86,7 @@ class Statement:
         check_hypotheses: raises :class:`~kwta_theory.checks.InvalidArgumentError` naming the hypothesis that fails.
         cases: the claims to be judged, for one set of inputs.
         curves: the lines of its figure.
+        scope: the form in which it is checked where that is not the whole statement, such as "pointwise".
         uses_inputs: whether its claims depend on the points given; otherwise it is checked once.
     """
 
@@ -95,4 +96,5 @@ class Statement:
     check_hypotheses: Callable[[Settings], None]
     cases: Callable[[Inputs, Settings], Iterator[Case]]
     curves: Callable[[Inputs, Settings], list[Curve]]
+    scope: str = ""
     uses_inputs: bool = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from kwta_theory import checks, theory
 from kwta_theory.inputs import Inputs
 from kwta_theory.statements import words
 from kwta_theory.statements.case import Case, Curve, FirstTrue, Sample
-from kwta_theory.statements.search import smallest_log_width
+from kwta_theory.statements.search import smallest_log_width, widths_to_measure
 from kwta_theory.statements.settings import Settings
 from kwta_theory.statements.verdict import LogBracket
 
@@ -96,15 +97,31 @@ def granted_log_width(inputs: Inputs, settings: Settings) -> float:
     )
 
 
-def disjoint_case(inputs: Inputs, settings: Settings, log_width: float, granted: float, *, simulated: bool) -> Case:
-    """The claim "all patterns are pairwise disjoint with probability at least ``1 - delta``" at one width."""
+def disjoint_cases(inputs: Inputs, settings: Settings) -> Iterator[Case]:
+    """The claim at the width asked for, where it is first true if that can be drawn, and at the proof's width."""
+    check_points(inputs)
+    granted = granted_log_width(inputs, settings)
+    first = first_disjoint(pair_cosines(inputs), settings.k, settings.failure, granted)
+    for width in widths_to_measure(settings, first):
+        yield disjoint_case(inputs, settings, width, math.log(width), granted)
+    yield disjoint_case(inputs, settings, None, granted, granted)
+
+
+def disjoint_case(inputs: Inputs, settings: Settings, width: int | None, log_width: float, granted: float) -> Case:
+    """The claim "all patterns are pairwise disjoint with probability at least ``1 - delta``" at one width.
+
+    ``width`` is ``None`` where it is beyond simulation.
+    """
     cosines = pair_cosines(inputs)
 
     def simulate(trials: int, seed: int) -> Sample:
         from kwta_theory import simulation
 
+        if width is None:
+            raise ValueError("This width is beyond simulation.")
+
         counts = simulation.disjoint_patterns(
-            settings.width,
+            width,
             settings.k,
             trials=trials,
             points=inputs.points,
@@ -126,12 +143,12 @@ def disjoint_case(inputs: Inputs, settings: Settings, log_width: float, granted:
             "from kwta_theory import theory; "
             f"theory.disjoint_patterns_bounds(None, {settings.k}, {cosines}, log_width={log_width!r})"
         ),
-        simulate=simulate if simulated else None,
+        simulate=None if width is None else simulate,
         simulate_call=(
-            f"from kwta_theory import simulation; simulation.disjoint_patterns({settings.width}, {settings.k}, "
+            f"from kwta_theory import simulation; simulation.disjoint_patterns({width}, {settings.k}, "
             "trials={trials}, points=points, seed={seed})"
         ),
-        normals_per_trial=float(settings.width * min(inputs.count, inputs.input_dim)),
+        normals_per_trial=float((width or 0) * min(inputs.count, inputs.input_dim)),
         first_true=lambda: first_disjoint(cosines, settings.k, settings.failure, granted),
     )
 
@@ -153,7 +170,7 @@ def disjoint_curves(inputs: Inputs, settings: Settings) -> list[Curve]:
     granted = granted_log_width(inputs, settings)
     first = first_disjoint(cosines, settings.k, settings.failure, granted).log_width
     low, high = math.log(4 * settings.k), 1.5 * max(first or 0.0, math.log(settings.width))
-    logs = tuple(low + (high - low) * i / 24 for i in range(25))
+    logs = tuple(low + (high - low) * i / 15 for i in range(16))
     brackets = [bracket(cosines, settings.k, x) for x in logs]
     return [
         Curve(

@@ -39,6 +39,7 @@ def judge(statement: Statement, inputs_name: str, case: Case, settings: Settings
     return Verdict(
         statement=statement.name,
         title=statement.title,
+        scope=statement.scope,
         inputs=inputs_name,
         parameters={"width": words.width(case.log_width), **case.parameters},
         claimed=case.claimed,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from kwta_theory import checks, theory
 from kwta_theory.inputs import Inputs
 from kwta_theory.statements import words
 from kwta_theory.statements.case import Case, Curve, FirstTrue, Sample, Statement
-from kwta_theory.statements.search import smallest_width
+from kwta_theory.statements.search import smallest_width, widths_to_measure
 from kwta_theory.statements.settings import Settings
 from kwta_theory.statements.verdict import LogBracket
 
@@ -80,20 +80,6 @@ def check_input_dim(inputs: Inputs, statement: str) -> None:
         )
 
 
-@functools.lru_cache(maxsize=256)
-def first_change(sparsity_ratio: float, cosine: float, claimed_log_failure: float) -> FirstTrue:
-    """The smallest width at which one fixed ``x'`` changes the pattern as often as claimed, by the exact law."""
-
-    def holds(width: int) -> bool:
-        k = checks.winners(width, sparsity_ratio)
-        return theory.same_pattern(width, k, cosine, log=True) <= claimed_log_failure
-
-    width = smallest_width(holds, math.ceil(1 / sparsity_ratio), LARGEST_SEARCHED_WIDTH)
-    if width is None:
-        return FirstTrue(f"at no width up to {LARGEST_SEARCHED_WIDTH:.0e}", None)
-    return FirstTrue(f"for this x' at width {width:,} (exact law)", math.log(width))
-
-
 @dataclass(frozen=True)
 class Rotation:
     """What a theorem claims of ``x'`` at one angle.
@@ -108,7 +94,21 @@ class Rotation:
     cosine: float
     log_failure: float
     granted_width: float
-    named: Mapping[str, float]
+    named: Mapping[str, float] = field(hash=False, compare=False)
+
+
+@functools.lru_cache(maxsize=256)
+def first_change(sparsity_ratio: float, rotation: Rotation) -> FirstTrue:
+    """The smallest width at which one fixed ``x'`` changes the pattern as often as claimed, by the exact law."""
+
+    def holds(width: int) -> bool:
+        k = checks.winners(width, sparsity_ratio)
+        return theory.same_pattern(width, k, rotation.cosine, log=True) <= rotation.log_failure
+
+    width = smallest_width(holds, math.ceil(1 / sparsity_ratio), LARGEST_SEARCHED_WIDTH)
+    if width is None:
+        return FirstTrue(f"at no width up to {LARGEST_SEARCHED_WIDTH:.0e}", None)
+    return FirstTrue(f"for this x' at width {width:,} (exact law)", math.log(width))
 
 
 def change_case(inputs: Inputs, settings: Settings, rotation: Rotation, width: int, *, simulated: bool) -> Case:
@@ -149,14 +149,14 @@ def change_case(inputs: Inputs, settings: Settings, rotation: Rotation, width: i
             "seed={seed})"
         ),
         normals_per_trial=2.0 * width,
-        first_true=lambda: first_change(settings.sparsity_ratio, cosine, rotation.log_failure),
+        first_true=lambda: first_change(settings.sparsity_ratio, rotation),
         note=NOTE,
     )
 
 
 def change_curves(settings: Settings, rotation: Rotation) -> list[Curve]:
     """Exact failure probability against the width, and the level that the theorem asks for from its own width on."""
-    first = first_change(settings.sparsity_ratio, rotation.cosine, rotation.log_failure).log_width
+    first = first_change(settings.sparsity_ratio, rotation).log_width
     granted = math.log(rotation.granted_width)
     low = math.log(max(2 / settings.sparsity_ratio, 10))
     high = max(first or 0.0, math.log(settings.width)) + math.log(4)
@@ -187,11 +187,12 @@ def rotation_statement(
     def cases(inputs: Inputs, settings: Settings) -> Iterator[Case]:
         check_input_dim(inputs, title)
         rotation = claim(inputs.input_dim, settings)
-        for width, simulated in ((settings.width, True), (math.ceil(rotation.granted_width), False)):
-            yield change_case(inputs, settings, rotation, width, simulated=simulated)
+        for width in widths_to_measure(settings, first_change(settings.sparsity_ratio, rotation)):
+            yield change_case(inputs, settings, rotation, width, simulated=True)
+        yield change_case(inputs, settings, rotation, math.ceil(rotation.granted_width), simulated=False)
 
     def curves(inputs: Inputs, settings: Settings) -> list[Curve]:
         rotation = claim(inputs.input_dim, settings)
         return change_curves(settings, rotation)
 
-    return Statement(name, title, text, hypotheses, cases, curves)
+    return Statement(name, title, text, hypotheses, cases, curves, scope="pointwise")

@@ -52,7 +52,10 @@ DEFAULT = tuple(name for name in STATEMENTS if name != theorem_2.FIXED_RATIO.nam
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run tells while it goes: before each verdict, and with the verdict when it is there."""
+    """What a run tells while it goes: before each verdict, and with the verdict when it is there.
+
+    ``total`` is 0 while the run still finds the widths at which it will judge.
+    """
 
     done: int
     total: int
@@ -118,9 +121,10 @@ def run(
     chosen = [find_statement(name) for name in statements]
     for statement in chosen:
         statement.check_hypotheses(settings)
-    planned = list(plan(chosen, inputs, settings))
+    check_budget(settings, settings.budget.interval_error)  # before the work of planning; again with the true share
+    planned = list(plan(chosen, inputs, settings, progress))
     simulated = sum(case.simulate is not None for *_, case in planned)
-    share = ErrorBudget(settings.budget.error).share(max(simulated, 1))
+    share = ErrorBudget(settings.budget.interval_error).share(max(simulated, 1))
     check_budget(settings, share)
     verdicts: list[Verdict] = []
     for index, (statement, name, case) in enumerate(planned):
@@ -156,11 +160,16 @@ def as_inputs(inputs: Sequence[Inputs] | Inputs | npt.ArrayLike | None, settings
 
 
 def plan(
-    statements: Sequence[Statement], inputs: Sequence[Inputs], settings: Settings
+    statements: Sequence[Statement],
+    inputs: Sequence[Inputs],
+    settings: Settings,
+    progress: Callable[[Progress], None] | None,
 ) -> Iterator[tuple[Statement, str, Case]]:
-    """All claims of a run, before any of them is judged."""
+    """All claims of a run, before any of them is judged; exact laws find the widths at which they are."""
     for statement in statements:
         for points in inputs if statement.uses_inputs else inputs[:1]:
+            if progress:
+                progress(Progress(0, 0, f"finding the widths of {statement.name}, {points.name}"))
             for case in statement.cases(points, settings):
                 yield statement, points.name if statement.uses_inputs else "-", case
 

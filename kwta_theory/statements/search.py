@@ -7,6 +7,12 @@ from collections.abc import Callable
 
 from scipy import optimize
 
+from kwta_theory.statements.case import FirstTrue
+from kwta_theory.statements.settings import Settings
+
+# Wider layers take seconds a trial.
+LARGEST_MEASURED_WIDTH = 10**5
+
 
 def smallest_width(holds: Callable[[int], bool], minimum: int, maximum: int) -> int | None:
     """Doubling, then bisection: an integer width at which ``holds`` is true while it is false one step below.
@@ -51,3 +57,11 @@ def smallest_log_width(excess: Callable[[float], float], minimum: float, maximum
     while excess(root) > 0:
         root, step = min(root + step, high), 2 * step
     return root
+
+
+def widths_to_measure(settings: Settings, first: FirstTrue) -> list[int]:
+    """The width asked for and, within reach of simulation, the width at which the claimed level is first reached."""
+    widths = [settings.width]
+    if first.log_width is not None and first.log_width <= math.log(LARGEST_MEASURED_WIDTH):
+        widths.append(math.ceil(math.exp(first.log_width) * (1 - 1e-12)))
+    return sorted(set(widths))

@@ -23,6 +23,16 @@ class Budget:
     max_trials: int
     error: float = 1e-3
 
+    @property
+    def interval_error(self) -> float:
+        """The part of ``error`` that the intervals of all verdicts share; the rest is left to searches."""
+        return 0.9 * self.error
+
+    @property
+    def search_error(self) -> float:
+        """For one decision of a search that simulates: a thousandth of the rest, room for a thousand decisions."""
+        return 1e-4 * self.error
+
     def trials(self, normals_per_trial: float) -> int:
         """Trials that the budget buys at the given cost; may be zero."""
         return min(self.max_trials, int(self.normals // max(normals_per_trial, 1.0)))
@@ -30,7 +40,7 @@ class Budget:
 
 BUDGETS = {
     "quick": Budget("quick", normals=1.2e7, max_trials=20_000),
-    "standard": Budget("standard", normals=2.4e8, max_trials=200_000),
+    "standard": Budget("standard", normals=2e8, max_trials=200_000),
     "thorough": Budget("thorough", normals=2.4e9, max_trials=2_000_000),
 }
 

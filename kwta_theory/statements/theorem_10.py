@@ -8,12 +8,8 @@ arrives.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-
-from kwta_theory.inputs import Inputs
-from kwta_theory.statements.case import Case, Statement
-from kwta_theory.statements.disjointness import check_points, disjoint_case, disjoint_curves, granted_log_width
+from kwta_theory.statements.case import Statement
+from kwta_theory.statements.disjointness import disjoint_cases, disjoint_curves
 from kwta_theory.statements.settings import Settings
 
 
@@ -22,20 +18,12 @@ def check_hypotheses(settings: Settings) -> None:
     del settings
 
 
-def cases(inputs: Inputs, settings: Settings) -> Iterator[Case]:
-    """At the width asked for, and at the width that the proof grants."""
-    check_points(inputs)
-    granted = granted_log_width(inputs, settings)
-    yield disjoint_case(inputs, settings, math.log(settings.width), granted, simulated=True)
-    yield disjoint_case(inputs, settings, granted, granted, simulated=False)
-
-
 STATEMENT = Statement(
     "theorem-10",
     "Theorem 10",
     "For N points with pairwise cosines at most alpha in (0.5, 1), fixed k >= 1 and delta in (0, 1): if l is "
     "sufficiently large, then with probability at least 1 - delta the activation patterns are pairwise disjoint.",
     check_hypotheses,
-    cases,
+    disjoint_cases,
     disjoint_curves,
 )

@@ -20,7 +20,7 @@ from kwta_theory.confidence import Decision, Proportion, decide, unanimous_trial
 from kwta_theory.inputs import Inputs
 from kwta_theory.statements import theorem_10
 from kwta_theory.statements.case import Case, Curve, FirstTrue, Sample, Statement
-from kwta_theory.statements.disjointness import disjoint_curves
+from kwta_theory.statements.disjointness import disjoint_cases, disjoint_curves
 from kwta_theory.statements.settings import Settings
 from kwta_theory.statements.verdict import LogBracket
 
@@ -55,7 +55,7 @@ def interpolate(inputs: Inputs, settings: Settings, width: int, trials: int, see
 
 def cases(inputs: Inputs, settings: Settings) -> Iterator[Case]:
     """Those of Theorem 10, with the conclusion of Theorem 11."""
-    for case in theorem_10.cases(inputs, settings):
+    for case in disjoint_cases(inputs, settings):
         yield interpolation_case(inputs, settings, case)
 
 
@@ -71,7 +71,7 @@ def interpolation_case(inputs: Inputs, settings: Settings, case: Case) -> Case:
         return LogBracket(-math.inf, law.upper, f"{law.route}, since disjoint patterns suffice")
 
     def simulate(trials: int, seed: int) -> Sample:
-        return Sample(*interpolate(inputs, settings, settings.width, trials, seed))
+        return Sample(*interpolate(inputs, settings, round(math.exp(case.log_width)), trials, seed))
 
     search = case.first_true if settings.k == 1 else functools.partial(first_interpolation, inputs, settings)
     return dataclasses.replace(
@@ -79,7 +79,8 @@ def interpolation_case(inputs: Inputs, settings: Settings, case: Case) -> Case:
         exact=exact,
         simulate=simulate if case.simulate else None,
         simulate_call=(
-            f"from kwta_theory import simulation; simulation.interpolation({settings.width}, {settings.k}, labels, "
+            "from kwta_theory import simulation; "
+            f"simulation.interpolation({round(math.exp(min(case.log_width, 40)))}, {settings.k}, labels, "
             "{trials}, points=points, seed={seed})"
         ),
         # The rank of the features costs about as much again as drawing and selecting.
@@ -90,12 +91,11 @@ def interpolation_case(inputs: Inputs, settings: Settings, case: Case) -> Case:
 
 def first_interpolation(inputs: Inputs, settings: Settings) -> FirstTrue:
     """The first of the widths ``2k, 4k, 8k, ...`` up to the one asked for at which counting decides for the claim."""
-    error = settings.budget.error / 100
+    error = settings.budget.search_error
     needed = unanimous_trials_needed(1 - settings.failure, error, Decision.ABOVE) or 0
     width = 2 * settings.k
     while width <= settings.width:
         trials = settings.budget.trials(2.0 * width * min(inputs.count, inputs.input_dim))
-
         if trials < needed:
             return FirstTrue(f"at no width up to {width:,}, where the budget of simulation ends", None)
 

@@ -18,7 +18,14 @@ from kwta_theory import checks, theory
 from kwta_theory.inputs import Inputs
 from kwta_theory.statements import theorem_10, words
 from kwta_theory.statements.case import Case, Curve, Statement
-from kwta_theory.statements.disjointness import ROUTE, check_points, disjoint_curves, pair_cosines, parameters
+from kwta_theory.statements.disjointness import (
+    ROUTE,
+    check_points,
+    disjoint_cases,
+    disjoint_curves,
+    pair_cosines,
+    parameters,
+)
 from kwta_theory.statements.settings import Settings
 from kwta_theory.statements.verdict import LogBracket
 
@@ -36,7 +43,7 @@ def cases(inputs: Inputs, settings: Settings) -> Iterator[Case]:
         f"read with k = floor({settings.sparsity_ratio:g} l) instead of a fixed k, the closest pair of "
         f"{inputs.name} shares {overlap:.2g} of its winners in the limit: see theorem-2-fixed-ratio."
     )
-    for case in theorem_10.cases(inputs, settings):
+    for case in disjoint_cases(inputs, settings):
         yield dataclasses.replace(case, note=note)
 
 
@@ -100,7 +107,9 @@ def fixed_ratio_curves(inputs: Inputs, settings: Settings) -> list[Curve]:
     ]
 
 
-STATEMENT = Statement("theorem-2", "Theorem 2 (k fixed)", TEXT, theorem_10.check_hypotheses, cases, disjoint_curves)
+STATEMENT = Statement(
+    "theorem-2", "Theorem 2 (k fixed)", TEXT, theorem_10.check_hypotheses, cases, disjoint_curves, scope="k fixed"
+)
 FIXED_RATIO = Statement(
     "theorem-2-fixed-ratio",
     "Theorem 2 read with k = floor(gamma l)",
@@ -108,4 +117,5 @@ FIXED_RATIO = Statement(
     check_ratio,
     fixed_ratio_cases,
     fixed_ratio_curves,
+    scope="k = floor(gamma l)",
 )

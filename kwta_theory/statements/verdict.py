@@ -60,6 +60,7 @@ class Verdict:
     Attributes:
         statement: name of the statement, such as ``"theorem-10"``.
         title: the statement as a heading, with the form in which it is checked.
+        scope: that form in a word or two where it is not the whole statement, such as "pointwise"; otherwise "".
         inputs: which points it was checked on.
         parameters: plain numbers and strings, enough to state the claim.
         claimed: what the statement promises here, in words.
@@ -80,6 +81,7 @@ class Verdict:
 
     statement: str
     title: str
+    scope: str
     inputs: str
     parameters: Mapping[str, int | float | str]
     claimed: str
@@ -95,6 +97,11 @@ class Verdict:
     witness: str | None
     routes_agree: bool
     seconds: float = field(compare=False)
+
+    @property
+    def label(self) -> str:
+        """Name and scope: no verdict is shown without the form that it is about."""
+        return f"{self.statement} ({self.scope})" if self.scope else self.statement
 
     def as_json(self) -> dict[str, Any]:
         """A dictionary of JSON types only; minus infinity (probability zero) becomes the string ``"-inf"``."""

@@ -19,6 +19,7 @@ from kwta_theory.statements.case import Curve
 HOLDS = Verdict(
     statement="theorem-10",
     title="Theorem 10",
+    scope="",
     inputs="points",
     parameters={"width": "4,096", "k": 1, "delta": 0.05},
     claimed="P >= 0.95",
@@ -77,6 +78,13 @@ def test_every_verdict_that_is_not_holds_gets_a_sentence():
 
 def test_a_note_is_told_once():
     assert table.notes([HOLDS, REFUTED]) == ["theorem-10: Mind this."]
+
+
+def test_no_verdict_is_shown_without_its_scope():
+    narrow = dataclasses.replace(REFUTED, scope="pointwise")
+    assert "theorem-10 (pointwise)" in table.row(narrow)[0]
+    assert table.sentences([narrow])[0].startswith("theorem-10 (pointwise) on points")
+    assert table.notes([narrow]) == ["theorem-10 (pointwise): Mind this."]
 
 
 def test_the_summary_counts_outcomes():

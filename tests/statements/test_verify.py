@@ -43,20 +43,30 @@ def test_nothing_true_is_contradicted(verdicts):
 
 
 def test_below_the_granted_width_a_verdict_is_vacuous_with_what_was_measured(verdicts):
-    for v in verdicts:
-        if v.granted_log_width is not None:
-            small = math.log(512) < v.granted_log_width and v.measured is not None
-            assert (v.outcome is Outcome.VACUOUS) == small
-            if small:
-                assert v.first_true
-                assert v.measured.failures.trials > 0
-                assert "the proof grants P >=" in v.reason
+    below = [v for v in verdicts if v.granted_log_width is not None and v.measured is not None]
+    assert len(below) >= 10
+    for v in below:
+        assert v.outcome is Outcome.VACUOUS
+        assert v.first_true
+        assert v.measured.failures.trials > 0
+        assert "the proof grants P >=" in v.reason
+    granted = [v for v in verdicts if v.granted_log_width is not None and v.measured is None]
+    assert {v.outcome for v in granted} == {Outcome.HOLDS}
+    assert len(granted) == 7
+
+
+def test_where_the_level_is_first_reached_it_is_measured_too(verdicts):
+    for name in ("theorem-1", "theorem-8", "theorem-9", "theorem-10"):
+        first = [v for v in verdicts if v.statement == name and "which reaches the claimed level" in v.reason]
+        widths = [math.log(float(v.parameters["width"].replace(",", ""))) for v in first if v.measured is not None]
+        assert any(math.isclose(width, first[0].first_true_log_width, rel_tol=1e-3) for width in widths)
 
 
 def test_pointwise_verdicts_say_that_they_are_not_the_theorem(verdicts):
     for v in verdicts:
         if v.statement in ("theorem-1", "theorem-8", "theorem-9"):
             assert "pointwise" in v.title
+            assert v.label.endswith(" (pointwise)")
             assert "whether it holds for every x' at once is not decided here" in v.note
 
 
@@ -83,14 +93,17 @@ def test_the_whole_run_shares_one_error(verdicts):
     errors = {v.measured.error for v in verdicts if v.measured is not None}
     number = sum(v.measured is not None for v in verdicts)
     assert len(errors) == 1
-    assert math.isclose(errors.pop() * number, TINY.error)
+    assert math.isclose(errors.pop() * number, TINY.interval_error)
+    assert TINY.interval_error + 1000 * TINY.search_error <= TINY.error * (1 + 1e-12)
 
 
 def test_progress_is_told_before_and_after_every_verdict():
     steps: list[Progress] = []
     result = verify(["lemma-5"], POINTS, TINY, width=512, progress=steps.append)
-    assert [step.verdict for step in steps[1::2]] == result
-    assert all(step.verdict is None for step in steps[::2])
+    assert steps[0].total == 0
+    assert "finding the widths of lemma-5" in steps[0].label
+    assert [step.verdict for step in steps[2::2]] == result
+    assert all(step.verdict is None for step in steps[1::2])
     assert steps[-1].done == steps[-1].total == len(result)
 
 
