@@ -29,6 +29,8 @@ EPSILON = float(np.finfo(np.float64).eps)
 SAME_DIRECTION = 8 * EPSILON
 # How far a Gram matrix, scaled to a unit diagonal, may be from symmetric and from positive semidefinite.
 GRAM_TOLERANCE = 1e-10
+# The same for the rows of inputs that were taken for one direction: their angle may be sqrt(16 eps) = 6e-8.
+SAME_COSINES = 1e-7
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,10 @@ def from_gram(gram: npt.ArrayLike) -> Inputs:
         )
     cosines = (cosines + cosines.T) / 2
     first, representative = _groups(cosines >= 1 - SAME_DIRECTION)
-    return Inputs(_cholesky_factor(cosines[np.ix_(first, first)]), representative, norms)
+    factor = _cholesky_factor(cosines[np.ix_(first, first)])
+    rows = factor[representative]
+    _check_product(rows, cosines, SAME_COSINES)
+    return Inputs(factor, representative, norms)
 
 
 def from_cosine(cosine: float, method: str = "gram", input_dim: int | None = None) -> Inputs:
@@ -185,13 +190,17 @@ def _cholesky_factor(cosines: Array) -> Array:
     factored, order, rank, _ = lapack.dpstrf(cosines, tol=8 * size * EPSILON, lower=1)
     factor = np.empty((size, rank))
     factor[order - 1] = np.tril(factored)[:, :rank]
+    _check_product(factor, cosines, GRAM_TOLERANCE)
+    return factor / np.linalg.norm(factor, axis=1, keepdims=True)
+
+
+def _check_product(factor: Array, cosines: Array, tolerance: float) -> None:
     defect = np.abs(factor @ factor.T - cosines).max()
-    if not defect <= GRAM_TOLERANCE:
+    if not defect <= tolerance:
         raise InvalidArgumentError(
             f"gram is not positive semidefinite: the nearest product F F^T found misses its cosines by {defect:.3g}, "
-            f"and {GRAM_TOLERANCE:g} is allowed."
+            f"and {tolerance:g} is allowed."
         )
-    return factor / np.linalg.norm(factor, axis=1, keepdims=True)
 
 
 def _same_directions(unit: Array, rows: int = 256) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

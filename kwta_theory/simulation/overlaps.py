@@ -52,11 +52,11 @@ class PatternOverlap(Additive):
             two inputs entry 0 counts disjoint patterns and entry k the same pattern.
     """
 
+    k: int = field(metadata=PARAMETER)
     trials: int
     totals: Counts
     squares: Counts
     histogram: Counts
-    k: int = field(metadata=PARAMETER)
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
@@ -161,7 +161,7 @@ def pattern_overlap(
         return overlaps.sum(dim=0), overlaps.square().sum(dim=0), histogram(overlaps, k)
 
     totals, squares, sizes = _sum_over_trials(width, k, inputs, settings, statistics)
-    return PatternOverlap(trials=settings.trials, totals=totals, squares=squares, histogram=sizes, k=k)
+    return PatternOverlap(k, settings.trials, totals, squares, sizes)
 
 
 def _sum_over_trials(

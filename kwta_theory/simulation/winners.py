@@ -68,9 +68,15 @@ class Plan:
 
     def _stream(self, tile: int, *, keep_values: bool) -> tuple[Tensor, Tensor]:
         """Lists of winners (32-bit: there are many), group by group; every group draws the same numbers again."""
-        parts = [streamed_winners(self.layer, self.k, tile, group) for group in self.groups]
-        indices = torch.cat([part[1] for part in parts])
-        return indices, torch.cat([part[0] for part in parts]) if keep_values else indices
+        factor = self.layer.factor
+        indices = torch.empty(len(factor), self.k, dtype=torch.int32, device=factor.device)
+        values = factor.new_empty(indices.shape if keep_values else (0, 0))
+        for group in self.groups:
+            found, rows = streamed_winners(self.layer, self.k, tile, group)
+            indices[group] = rows
+            if keep_values:
+                values[group] = found
+        return indices, values
 
 
 def streamed_winners(layer: Layer, k: int, tile: int, inputs: slice) -> tuple[Tensor, Tensor]:
