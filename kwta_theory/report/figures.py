@@ -31,12 +31,15 @@ def statement_figure(panels: Panels) -> Figure:
     Args:
         panels: for each name of inputs the curves and the verdicts on them.
     """
-    figure = Figure(figsize=(5.2 * len(panels), 4.2), layout="constrained")
+    figure = Figure(figsize=(max(5.2 * len(panels), 6.4), 4.6), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (name, (curves, verdicts)) in zip(axes, panels.items(), strict=True):
         draw_panel(axis, curves, verdicts)
         if name != "-":
             axis.set_title(name, fontsize=10)
+    entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    columns = 3 if len(panels) > 1 else 2
+    figure.legend(entries.values(), entries, loc="outside lower center", ncols=columns, fontsize=8.5)
     axes[0].set_ylabel("log10 of the probability of failure")
     return figure
 
@@ -65,7 +68,6 @@ def draw_panel(axis: Axes, curves: Sequence[Curve], verdicts: Sequence[Verdict])
     axis.set_ylim(floor, 0.04 * abs(floor))
     axis.set_xlabel("log10 of the width")
     axis.grid(alpha=0.25)
-    axis.legend(fontsize=7.5, loc="best")
 
 
 def draw_measured(axis: Axes, verdicts: Sequence[Verdict]) -> None:

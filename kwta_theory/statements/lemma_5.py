@@ -123,7 +123,7 @@ def curves(inputs: Inputs, settings: Settings) -> list[Curve]:
     """The exact law beside the proof's bound."""
     del inputs
     low, high = math.log(max(2 / settings.sparsity_ratio, 10)), math.log(8 * width_for(settings, math.log(0.5)))
-    widths = [round(math.exp(low + (high - low) * i / 24)) for i in range(25)]
+    widths = [round(math.exp(low + (high - low) * i / 48)) for i in range(49)]
     logs = tuple(map(math.log, widths))
     bound = [min(log_bound(width, settings), 0.0) for width in widths]
     return [
