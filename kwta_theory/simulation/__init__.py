@@ -1,7 +1,7 @@
 """Estimators on Gaussian layers: what the statements of the paper say, counted on drawn layers."""
 
 from kwta_theory.simulation.bernoulli import DistinctPatterns, distinct_patterns
-from kwta_theory.simulation.interpolation import Interpolation, interpolation
+from kwta_theory.simulation.fitting import Interpolation, interpolation
 from kwta_theory.simulation.overlaps import DisjointPatterns, PatternOverlap, disjoint_patterns, pattern_overlap
 from kwta_theory.simulation.pairs import PatternChange, pattern_change, same_pattern
 

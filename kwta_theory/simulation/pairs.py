@@ -14,7 +14,7 @@ from kwta_theory.checks import InvalidArgumentError, check_number, check_points,
 from kwta_theory.confidence import Proportion
 from kwta_theory.seeding import Device
 from kwta_theory.simulation import layers
-from kwta_theory.simulation.drawing import Layer, Settings, groups_within, run_tiles
+from kwta_theory.simulation.drawing import Layer, Settings, groups_within, require, run_tiles
 from kwta_theory.simulation.kernels import keeps_pattern, winner_mask
 from kwta_theory.simulation.records import Additive
 
@@ -75,7 +75,7 @@ def same_pattern(
     margin = check_number("margin", margin, 0.0)
     settings = Settings.checked(trials, seed, device, dtype, memory_budget, workers)
     layer = Layer.create(inputs.factor, width, settings)
-    groups_within(range(1), *_working_set(layer), settings)
+    require(sum(_working_set(layer)), settings)
     x, other = inputs.representative.tolist()
 
     def job(tiles: Sequence[tuple[int, int]]) -> int:
@@ -164,7 +164,12 @@ def pattern_change(
     inputs = layers.from_points(np.vstack([x, unit]), method)
     factor = inputs.factor[inputs.representative]
     layer = Layer.create(factor, width, settings, first=1)
-    groups = groups_within(range(1, len(factor)), *_working_set(layer), settings)
+    per_direction, fixed = _working_set(layer)
+    if layer.narrow:  # all outputs of a tile come from one product
+        require(fixed + len(unit) * per_direction, settings)
+        groups = [slice(1, len(factor))]
+    else:
+        groups = groups_within(range(1, len(factor)), per_direction, fixed, settings)
     sign = -1.0 if scale < 0 else 1.0
     step = torch.from_numpy(steps).to(settings.dtype).to(settings.device)[:, None]
 

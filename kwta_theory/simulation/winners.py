@@ -43,10 +43,11 @@ class Plan:
         lists = points * k * (4 + (item if keep_values else 0))
         # A segment with its flags and keys; then its k winners merged with the k so far.
         per_input = segment_rows(layer, k) * (item + 12) + k * (5 * item + 80)
-        groups = groups_within(range(points), per_input, lists + layer.drawing_bytes + extra, settings)
         numbering = 48 * points * k if points * k < layer.width else 0
         fixed = lists + numbering + points**2 * 24 + 2**18 * 32 + extra
-        require(fixed + 4 * 256 * points, settings)
+        drawing = lists + layer.drawing_bytes + extra
+        require(max(fixed + 4 * 256 * points, drawing + per_input), settings)
+        groups = groups_within(range(points), per_input, drawing, settings)
         room = (settings.share - fixed) // 4
         return cls(layer, k, groups, max(256, min(room // (4 * points), 2**26 // points)))
 
