@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import joblib
 import torch
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from kwta_theory.checks import InvalidArgumentError, check_integer
