@@ -152,6 +152,29 @@ def test_the_bracket_over_pairs_contains_the_simulation(k):
     assert math.exp(law.upper) < 1
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_with_many_pairs_the_bracket_stays_above_the_sum_over_pairs_and_close_to_it(k):
+    many = inputs.gaussian_points(14, 6, seed=1)  # 91 pairs
+    cosines = disjointness.pair_cosines(many)
+    assert len(cosines) > disjointness.MOST_COSINES
+    law = disjointness.bracket(cosines, k, math.log(10**12))
+    exact = math.log(sum(theory.intersecting_patterns(10**12, k, cosine) for cosine in cosines))
+    assert exact <= law.upper < exact + math.log(1.3)
+    assert law.lower <= math.log(theory.intersecting_patterns(10**12, k, cosines[0])) <= law.lower + 1e-7
+    assert ("supposing" in law.route) == (k == 3)
+    values, counts = disjointness.rounded_up(np.asarray(cosines))
+    assert counts.sum() == len(cosines)
+    assert values.max() == pytest.approx(cosines[0], abs=1e-15)
+
+
+@pytest.mark.parametrize(("width", "k"), [(20, 2), (1000, 3), (10**6, 10)])
+def test_a_shared_winner_gets_likelier_with_the_cosine(width, k):
+    """What the rounding of cosines supposes for k > 1."""
+    grid = np.linspace(-0.95, 0.99, 98)
+    logs = [theory.intersecting_patterns(width, k, cosine, log=True) for cosine in grid.tolist()]
+    assert (np.diff(logs) > 0).all()
+
+
 def test_a_layer_too_narrow_for_two_disjoint_patterns_fails_for_certain():
     law = disjointness.bracket((0.5,), 10, math.log(15))
     assert law.lower == law.upper == 0.0
@@ -217,6 +240,8 @@ def test_curves_are_ordered_and_finite_in_width():
         ({"inputs": [[1.0, math.nan], [0.0, 1.0]]}, "NaN or infinity in row 0"),
         ({"inputs": [[1.0, 2.0]]}, "hold 1 point: disjointness speaks of at least 2"),
         ({"inputs": [[1.0], [-1.0]], "statements": ["theorem-1"]}, "needs at least 2"),
+        ({"inputs": [[1.0], [-1.0]], "statements": ["theorem-10"]}, "have dimension 1: the proof of Theorem 10"),
+        ({"inputs": [[1.0, 1.0], [1.0, 1.0 + 1e-9]], "statements": ["theorem-10"]}, "two rows at an angle below 1e-8"),
         ({"statements": ["lemma-5"], "cosine": 1 - 1e-16}, "too close to 1"),
     ],
 )
