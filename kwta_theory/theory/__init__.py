@@ -19,6 +19,7 @@ from kwta_theory.theory.proof_bounds import (
     theorem10_log_width,
 )
 from kwta_theory.theory.quadrature import QuadratureError
+from kwta_theory.theory.sphere import log_cap_fraction, log_packing_bound
 
 __all__ = [
     "QuadratureError",
@@ -31,6 +32,8 @@ __all__ = [
     "lemma5_failure_bound",
     "lemma5_margin",
     "limiting_overlap",
+    "log_cap_fraction",
+    "log_packing_bound",
     "overlap_probability",
     "same_pattern",
     "theorem8_width",
