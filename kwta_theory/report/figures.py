@@ -14,11 +14,16 @@ from kwta_theory.statements.case import Curve
 from kwta_theory.statements.verdict import Verdict
 
 LN10 = math.log(10)
-EXACT, CLAIMED, MEASURED, GRANTED, FIRST = "#1f4e79", "#b5541c", "#2e7d32", "#b5541c", "#555555"
+EXACT, CLAIMED, MEASURED, GRANTED, FIRST, PROVED = "#1f4e79", "#b5541c", "#2e7d32", "#b5541c", "#555555", "#7b3f9d"
 
 
 # For each set of inputs: the curves, and the verdicts on it.
 Panels = dict[str, tuple[list[Curve], list[Verdict]]]
+
+
+def drawn(panels: Panels) -> bool:
+    """Whether there is anything to draw against the width."""
+    return any(curves for curves, _ in panels.values())
 
 
 def statement_figure(panels: Panels) -> Figure:
@@ -47,7 +52,7 @@ def statement_figure(panels: Panels) -> Figure:
 def draw_panel(axis: Axes, curves: Sequence[Curve], verdicts: Sequence[Verdict]) -> None:
     """Draw one panel; a width far beyond the others is named at the edge instead of stretching the axis."""
     reach = max(x for curve in curves if curve.kind != "claimed" for x in curve.log_width) / LN10
-    level = max((v.claimed_log_failure for v in verdicts), default=0.0) / LN10
+    level = max((v.claimed_log_failure for v in verdicts if v.claimed_log_failure is not None), default=0.0) / LN10
     floor = max(1.25 * min(level, -2.0), -1e6)
     for curve in curves:
         x = [value / LN10 for value in curve.log_width]
@@ -57,8 +62,8 @@ def draw_panel(axis: Axes, curves: Sequence[Curve], verdicts: Sequence[Verdict])
             axis.fill_between(x, lower, y, color=EXACT, alpha=0.3, label=curve.label)
             axis.plot(x, y, color=EXACT, linewidth=1)
             axis.plot(x, lower, color=EXACT, linewidth=1)
-        elif curve.kind == "exact":
-            axis.plot(x, y, color=EXACT, linewidth=1.6, label=curve.label)
+        elif curve.kind in ("exact", "proved"):
+            axis.plot(x, y, color=EXACT if curve.kind == "exact" else PROVED, linewidth=1.6, label=curve.label)
         elif x[0] <= 3 * reach:
             axis.plot(x, y, color=CLAIMED, linewidth=2.2, label=curve.label)
         else:

@@ -70,7 +70,7 @@ def panels(verdicts: Sequence[Verdict], inputs: Sequence[Inputs], settings: Sett
         points = next((entry for entry in inputs if entry.name == verdict.inputs), inputs[0])
         parts = result.setdefault(statement.name, {})
         if verdict.inputs not in parts:
-            parts[verdict.inputs] = (statement.curves(points, settings), [])
+            parts[verdict.inputs] = (statement.curves(points, settings) if statement.curves else [], [])
         parts[verdict.inputs][1].append(verdict)
     return result
 
@@ -83,6 +83,8 @@ def write_html(path: Path, verdicts: Sequence[Verdict], inputs: Sequence[Inputs]
 
 
 def write_figures(folder: Path, verdicts: Sequence[Verdict], inputs: Sequence[Inputs], settings: Settings) -> None:
-    """One PNG for each statement, named after it."""
+    """One PNG for each statement that has a figure, named after it."""
     for name, parts in panels(verdicts, inputs, settings).items():
+        if not figures.drawn(parts):
+            continue
         figures.statement_figure(parts).savefig(folder / f"{name}.png", dpi=130)

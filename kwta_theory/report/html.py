@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 
 from kwta_theory.report import table
-from kwta_theory.report.figures import Panels, as_svg, statement_figure
+from kwta_theory.report.figures import Panels, as_svg, drawn, statement_figure
 from kwta_theory.statements.case import Statement
 from kwta_theory.statements.verdict import Outcome
 
@@ -53,7 +53,8 @@ def section(statement: Statement, panels: Panels) -> list[str]:
     columns = table.COLUMNS[1:]
     verdicts = [verdict for _, some in panels.values() for verdict in some]
     parts = [f"<h2>{html.escape(statement.title)}</h2>", f"<blockquote>{html.escape(statement.text)}</blockquote>"]
-    parts.append(f'<div class="figure">{as_svg(statement_figure(panels))}</div>')
+    if drawn(panels):
+        parts.append(f'<div class="figure">{as_svg(statement_figure(panels))}</div>')
     parts.append("<table><tr>" + "".join(f"<th>{name}</th>" for name in columns) + "</tr>")
     for verdict in verdicts:
         cells = [html.escape(cell) for cell in table.row(verdict)[1:]]
@@ -61,7 +62,7 @@ def section(statement: Statement, panels: Panels) -> list[str]:
         parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     parts.append("</table><ul>")
     parts += [
-        f"<li>{html.escape(verdict.inputs)}, width {html.escape(str(verdict.parameters['width']))}: "
+        f"<li>{html.escape(verdict.label + table.place(verdict))}: "
         f'<span class="outcome {verdict.outcome.name}">{verdict.outcome.name}</span>: '
         f"{html.escape(table.explanation(verdict))}.</li>"
         for verdict in verdicts

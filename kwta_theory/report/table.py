@@ -9,14 +9,18 @@ from rich.table import Table
 from rich.text import Text
 
 from kwta_theory.statements import words
+from kwta_theory.statements.finding import Finding, Says
 from kwta_theory.statements.verdict import LogBracket, Measurement, Outcome, Verdict
 
 COLUMNS = ("statement", "inputs", "width", "parameters", "claimed", "measured", "exact", "verdict", "s")
 STYLES = {Outcome.HOLDS: "green", Outcome.REFUTED: "bold red", Outcome.UNDECIDED: "yellow", Outcome.VACUOUS: "cyan"}
 
 
-def measured_words(measured: Measurement | None) -> str:
-    """The observed frequency of the conclusion, its interval and its n."""
+def measured_words(measured: Measurement | None, findings: Sequence[Finding] = ()) -> str:
+    """The observed frequency of the conclusion, its interval and its n; for an outright claim what searches found."""
+    searched = [f"{f.against:,} against in {f.instances:,}" for f in findings if f.says is not Says.SETTLES]
+    if searched:
+        return "; ".join(searched)
     if measured is None:
         return "-"
     held, interval = measured.failures.complement(), measured.interval
@@ -24,8 +28,11 @@ def measured_words(measured: Measurement | None) -> str:
     return f"{held.value:.4g} [{low:.4g}, {high:.4g}] n={held.trials:,}"
 
 
-def exact_words(exact: LogBracket | None) -> str:
-    """The probability of the conclusion by the exact law, or its bracket."""
+def exact_words(exact: LogBracket | None, findings: Sequence[Finding] = ()) -> str:
+    """The probability of the conclusion by the exact law, or its bracket; for an outright claim what settled it."""
+    settled = [f"true: {f.route}" for f in findings if f.says is Says.SETTLES]
+    if settled:
+        return "; ".join(settled)
     if exact is None:
         return "-"
     low, high = words.success(exact.upper), words.success(exact.lower)
@@ -47,11 +54,11 @@ def row(verdict: Verdict) -> tuple[str, ...]:
     return (
         verdict.label,
         verdict.inputs,
-        str(verdict.parameters["width"]),
+        str(verdict.parameters.get("width", "-")),
         parameter_words(verdict),
         verdict.claimed,
-        measured_words(verdict.measured),
-        exact_words(verdict.exact),
+        measured_words(verdict.measured, verdict.findings),
+        exact_words(verdict.exact, verdict.findings),
         verdict.outcome.name,
         f"{verdict.seconds:.1f}",
     )
@@ -82,11 +89,17 @@ def table(verdicts: Sequence[Verdict], error: float) -> Table:
 def sentences(verdicts: Iterable[Verdict]) -> list[str]:
     """One sentence for every verdict that is not HOLDS: why, and where the conclusion is first true."""
     return [
-        f"{verdict.label} on {verdict.inputs} at width {verdict.parameters['width']}: "
-        f"{verdict.outcome.name}: {explanation(verdict)}."
+        f"{verdict.label}{place(verdict)}: {verdict.outcome.name}: {explanation(verdict)}."
         for verdict in verdicts
         if verdict.outcome is not Outcome.HOLDS
     ]
+
+
+def place(verdict: Verdict) -> str:
+    """``" on mnist at width 4,096"``, as far as the verdict is about inputs and a width."""
+    inputs = f" on {verdict.inputs}" if verdict.inputs != "-" else ""
+    width = verdict.parameters.get("width")
+    return inputs + (f" at width {width}" if width is not None else f" at {parameter_words(verdict)}")
 
 
 def explanation(verdict: Verdict) -> str:

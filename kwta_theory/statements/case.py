@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kwta_theory.confidence import Proportion
 from kwta_theory.inputs import Inputs
+from kwta_theory.statements.finding import Route
 from kwta_theory.statements.settings import Settings
 from kwta_theory.statements.verdict import LogBracket
 
@@ -44,6 +45,9 @@ class Case:
         normals_per_trial: the cost of one trial.
         first_true: search for the smallest width at which the conclusion reaches the claimed level, or ``None``.
         note: a sentence about scope that belongs to every verdict of the case.
+        also: further laws or rigorous bounds that share no code with ``exact``; they must all meet.
+        scope: the form of the statement that this case is about where it is not the statement's own.
+        withheld: why the outcome stays UNDECIDED although the evidence at hand would allow HOLDS, or "".
     """
 
     parameters: Mapping[str, int | float | str]
@@ -58,14 +62,40 @@ class Case:
     normals_per_trial: float = 0.0
     first_true: Callable[[], FirstTrue] | None = None
     note: str = ""
+    also: tuple[Callable[[], LogBracket], ...] = ()
+    scope: str | None = None
+    withheld: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that is true or false outright: an inequality, an identity, a "for all", at given parameters.
+
+    Attributes:
+        parameters: what is needed to state the claim.
+        claimed: the claim in words.
+        routes: at least two ways to check it that share no code.
+        would_decide: what would settle the claim where the routes only search, in words.
+        note: a sentence about scope that belongs to every verdict of the claim.
+        log_width: natural logarithm of the width where the claim is about one layer.
+        scope: the form of the statement that this claim is about where it is not the statement's own.
+    """
+
+    parameters: Mapping[str, int | float | str]
+    claimed: str
+    routes: tuple[Route, ...]
+    would_decide: str = ""
+    note: str = ""
+    log_width: float | None = None
+    scope: str | None = None
 
 
 @dataclass(frozen=True)
 class Curve:
     """A line of the figure of a statement: ``log`` of the failure probability against ``log`` of the width.
 
-    ``kind`` is "exact", "bracket" or "claimed"; for a bracket ``log_failure`` is the upper and ``log_failure_lower``
-    the lower edge.
+    ``kind`` is "exact", "bracket", "proved" (a rigorous upper bound) or "claimed"; for a bracket ``log_failure`` is the
+    upper and ``log_failure_lower`` the lower edge.
     """
 
     label: str
@@ -85,7 +115,7 @@ class Statement:
         text: the statement in the paper's words.
         check_hypotheses: raises :class:`~kwta_theory.checks.InvalidArgumentError` naming the hypothesis that fails.
         cases: the claims to be judged, for one set of inputs.
-        curves: the lines of its figure.
+        curves: the lines of its figure; ``None`` where there is nothing to draw against the width.
         scope: the form in which it is checked where that is not the whole statement, such as "pointwise".
         uses_inputs: whether its claims depend on the points given; otherwise it is checked once.
     """
@@ -94,7 +124,7 @@ class Statement:
     title: str
     text: str
     check_hypotheses: Callable[[Settings], None]
-    cases: Callable[[Inputs, Settings], Iterator[Case]]
-    curves: Callable[[Inputs, Settings], list[Curve]]
+    cases: Callable[[Inputs, Settings], Iterator[Case | Claim]]
+    curves: Callable[[Inputs, Settings], list[Curve]] | None = None
     scope: str = ""
     uses_inputs: bool = True

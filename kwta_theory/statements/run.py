@@ -26,7 +26,7 @@ from kwta_theory.statements import (
     theorem_11,
     words,
 )
-from kwta_theory.statements.case import Case, Statement
+from kwta_theory.statements.case import Case, Claim, Statement
 from kwta_theory.statements.judge import judge
 from kwta_theory.statements.settings import Budget, Settings
 from kwta_theory.statements.settings import budget as find_budget
@@ -123,15 +123,15 @@ def run(
         statement.check_hypotheses(settings)
     check_budget(settings, settings.budget.interval_error)  # before the work of planning; again with the true share
     planned = list(plan(chosen, inputs, settings, progress))
-    simulated = sum(case.simulate is not None for *_, case in planned)
+    simulated = sum(intervals(case) for *_, case in planned)
     share = ErrorBudget(settings.budget.interval_error).share(max(simulated, 1))
     check_budget(settings, share)
     verdicts: list[Verdict] = []
     for index, (statement, name, case) in enumerate(planned):
-        label = f"{statement.name}, {name}, width {words.width(case.log_width)}"
+        label = f"{statement.name}, {name}" + (f", width {words.width(case.log_width)}" if case.log_width else "")
         if progress:
             progress(Progress(index, len(planned), label))
-        case_seed = seeding.derive(settings.seed, statement.name, name, repr(case.log_width))
+        case_seed = seeding.derive(settings.seed, statement.name, name, case_key(case))
         verdicts.append(judge(statement, name, case, settings, share, case_seed))
         if progress:
             progress(Progress(index + 1, len(planned), label, verdicts[-1]))
@@ -164,7 +164,7 @@ def plan(
     inputs: Sequence[Inputs],
     settings: Settings,
     progress: Callable[[Progress], None] | None,
-) -> Iterator[tuple[Statement, str, Case]]:
+) -> Iterator[tuple[Statement, str, Case | Claim]]:
     """All claims of a run, before any of them is judged; exact laws find the widths at which they are."""
     for statement in statements:
         for points in inputs if statement.uses_inputs else inputs[:1]:
@@ -172,6 +172,16 @@ def plan(
                 progress(Progress(0, 0, f"finding the widths of {statement.name}, {points.name}"))
             for case in statement.cases(points, settings):
                 yield statement, points.name if statement.uses_inputs else "-", case
+
+
+def case_key(case: Case | Claim) -> str:
+    """What tells the cases of a statement apart, for their seeds."""
+    return repr((case.claimed, dict(case.parameters))) if isinstance(case, Claim) else repr(case.log_width)
+
+
+def intervals(case: Case | Claim) -> int:
+    """How many intervals a case may compute: each gets a share of the run's error."""
+    return len(case.routes) if isinstance(case, Claim) else int(case.simulate is not None)
 
 
 def check_budget(settings: Settings, error: float) -> None:

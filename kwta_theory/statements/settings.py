@@ -65,6 +65,7 @@ class Settings:
         beta: squared perpendicular distance over ``|x|^2`` (Theorems 1 and 9).
         cosine: ``alpha`` of Lemma 5 and Theorem 8.
         failure: ``delta`` of Theorems 8 to 11.
+        input_dim: ``m`` of the statements about a layer or a sphere without given points (Lemmas 4 to 10, Remark 1).
         example_probability, example_points, example_input_dim: ``p``, ``N`` and ``m`` of Example 1.
         seed: every random number of the run follows from it.
         device: where simulation runs.
@@ -79,6 +80,7 @@ class Settings:
     beta: float = 0.1
     cosine: float = 0.9
     failure: float = 0.05
+    input_dim: int = 784
     example_probability: float = 0.45
     example_points: int = 20
     example_input_dim: int = 784
@@ -94,6 +96,7 @@ class Settings:
         checks.check_number("beta", self.beta, 0.0, open_minimum=True)
         checks.check_cosine(self.cosine)
         checks.check_number("failure", self.failure, 0.0, 1.0, open_minimum=True, open_maximum=True)
+        checks.check_integer("input_dim", self.input_dim, minimum=2)
         checks.check_number("example_probability", self.example_probability, 0.0, 1.0)
         checks.check_integer("example_points", self.example_points, minimum=2)
         checks.check_integer("example_input_dim", self.example_input_dim, minimum=1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kwta_theory.confidence import Interval, Proportion
+from kwta_theory.statements.finding import Finding
 
 
 class Outcome(enum.Enum):
@@ -65,17 +66,19 @@ class Verdict:
         parameters: plain numbers and strings, enough to state the claim.
         claimed: what the statement promises here, in words.
         claimed_log_failure: the same as ``log`` of the largest probability of failure that it allows; at least 0 where
-            it allows everything.
+            it allows everything; ``None`` where the claim is not about a probability.
         granted_log_width: ``log`` of the smallest width at which the paper's own proof grants the statement.
         outcome: see :class:`Outcome`.
         reason: why this outcome, one sentence without its full stop.
         note: what the verdict does not say, or ``""``.
         exact: what the exact law says of the failure probability, or ``None`` where there is no law.
+        also: what further laws or rigorous bounds say, each by a route of its own.
+        findings: what each route says of a claim that is not about a probability.
         measured: what simulation counted, or ``None`` where the width is out of reach of simulation.
         first_true: where the conclusion is first true, in words, or ``None``.
         first_true_log_width: the same as a logarithm of the width.
         witness: for REFUTED, Python that replays the evidence; otherwise ``None``.
-        routes_agree: whether the interval of the simulation meets the exact law; where not, one of them is wrong.
+        routes_agree: whether all routes can be right at once; where not, one of them is wrong.
         seconds: wall-clock time spent. The only field that differs between two runs with the same seed.
     """
 
@@ -85,7 +88,7 @@ class Verdict:
     inputs: str
     parameters: Mapping[str, int | float | str]
     claimed: str
-    claimed_log_failure: float
+    claimed_log_failure: float | None
     granted_log_width: float | None
     outcome: Outcome
     reason: str
@@ -97,6 +100,8 @@ class Verdict:
     witness: str | None
     routes_agree: bool
     seconds: float = field(compare=False)
+    also: tuple[LogBracket, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def label(self) -> str:
@@ -111,6 +116,8 @@ class Verdict:
         if self.measured is not None:
             interval = self.measured.interval
             record["measured"] |= {"failure_interval": [interval.lower, interval.upper]}
+        for finding in record["findings"]:
+            finding["says"] = finding["says"].name
         return finite(record)
 
 

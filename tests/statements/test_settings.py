@@ -34,6 +34,7 @@ def test_trials_follow_the_cost_and_are_capped():
         ({"example_probability": 1.1}, "example_probability=1.1 is not allowed"),
         ({"example_points": 1}, "example_points=1 is not allowed"),
         ({"example_input_dim": 0}, "example_input_dim=0 is not allowed"),
+        ({"input_dim": 1}, "input_dim=1 is not allowed"),
         ({"seed": -1}, "seed=-1 is not allowed"),
         ({"workers": 0}, "workers=0 is not allowed"),
     ],
