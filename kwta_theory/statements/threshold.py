@@ -1,4 +1,4 @@
-"""Where a probability crosses a level along the width, measured: every point of the search is a decision by counting."""
+"""Where a probability crosses a level along the width, by drawing: every point of the search is a decision."""
 
 from __future__ import annotations
 
