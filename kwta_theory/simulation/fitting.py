@@ -12,17 +12,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kwta_theory.checks import InvalidArgumentError, check_width_and_winners
+from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.confidence import Proportion
 from kwta_theory.seeding import Device
 from kwta_theory.simulation import layers
 from kwta_theory.simulation.drawing import Layer, Settings, run_tiles
 from kwta_theory.simulation.kernels import compress
-from kwta_theory.simulation.records import SEQUENCE, Additive
+from kwta_theory.simulation.records import PARAMETER, SEQUENCE, Additive
+from kwta_theory.simulation.tail import Tail, Width, input_method
 from kwta_theory.simulation.winners import Plan
 
 # Labels count as met when no equation, its row scaled to length 1, is off by more than this part of the largest label.
 RESIDUAL_TOLERANCE = 1e-8
+# The norms of the paper's layer are multiplied by at most e^600, which leaves room for the norms themselves.
+_LARGEST_LOG_FACTOR = 600.0
 
 Values = npt.NDArray[np.float64]
 
@@ -45,6 +48,9 @@ class Interpolation(Additive):
         proof_norm: its length, likewise.
         minimum_residual: of the minimum-norm least-squares ``v`` (of the row-normalised equations).
         minimum_norm: its length.
+        norm_log_unit: natural logarithm of the unit in which the norms are given: 0 where the width was given, half of
+            ``log_width`` where that was, because ``sqrt(l)`` may overflow; then they are those for rows of variance 1.
+        total_variation: as in :class:`kwta_theory.simulation.DisjointPatterns`.
     """
 
     disjoint: Proportion
@@ -56,10 +62,12 @@ class Interpolation(Additive):
     proof_norm: Values = field(metadata=SEQUENCE, repr=False)
     minimum_residual: Values = field(metadata=SEQUENCE, repr=False)
     minimum_norm: Values = field(metadata=SEQUENCE, repr=False)
+    norm_log_unit: float = field(default=0.0, metadata=PARAMETER)
+    total_variation: float = field(default=0.0, metadata=PARAMETER)
 
 
 def interpolation(
-    width: int,
+    width: int | None,
     k: int,
     labels: npt.ArrayLike,
     trials: int = 1000,
@@ -74,6 +82,7 @@ def interpolation(
     dtype: torch.dtype = torch.float64,
     memory_budget: int = 2**30,
     workers: int = 1,
+    log_width: float | None = None,
 ) -> Interpolation:
     """For each layer: is there a ``v`` with ``<v, phi_k(W x_i)> = z_i`` for all ``i``, and does the proof find it?
 
@@ -92,15 +101,16 @@ def interpolation(
         gram: their Gram matrix. Exactly one of the three.
         input_dim: as in :func:`kwta_theory.simulation.disjoint_patterns`, like all that follow.
         seed: one for the whole run.
-        method: ``"gram"`` or ``"dense"``.
+        method: ``"gram"``, ``"dense"`` or ``"tail"``.
         device: where it runs.
         dtype: of the outputs; the linear algebra is done in double precision.
         memory_budget: bytes of working set.
         workers: threads, on the CPU.
+        log_width: natural logarithm of the width, in place of ``width``; see :attr:`Interpolation.norm_log_unit`.
 
     Raises:
         InvalidArgumentError: as in :func:`kwta_theory.simulation.disjoint_patterns`; labels that are not ``N`` finite
-            numbers.
+            numbers; a width whose square root is beyond floating-point numbers: give its logarithm.
 
     Source: Theorem 11, Appendix C.2.
 
@@ -108,15 +118,29 @@ def interpolation(
     >>> result.any_vector, bool(result.minimum_residual.max() < 1e-12)
     (Proportion(successes=10, trials=10), True)
     """
-    width, k = check_width_and_winners(width, k)
-    inputs = layers.from_any(cosine, points, gram, method, input_dim)
+    size, k = Width.checked(width, k, method, log_width)
+    inputs = layers.from_any(cosine, points, gram, input_method(method, input_dim), input_dim)
     targets = _check_labels(labels, len(inputs.representative))
     settings = Settings.checked(trials, seed, device, dtype, memory_budget, workers)
-    layer = Layer.create(inputs.factor, width, settings)
-    count, columns = len(targets), min(len(targets) * k, width)
-    # Features, normalised features, the orthogonal factor with its copies, and the square matrices.
-    algebra = 8 * layer.trials_per_tile * (6 * count * columns + 6 * count**2 + 5 * count * k)
-    plan = Plan.create(layer, k, settings, extra=algebra, keep_values=True)
+    unit = size.log / 2 if size.by_logarithm else 0.0
+    if size.log / 2 - unit > _LARGEST_LOG_FACTOR:
+        raise InvalidArgumentError(
+            f"width=e^{size.log:g} is too large for the norms of the paper's layer: give it as log_width."
+        )
+    factor = math.exp(size.log / 2 - unit)
+    count = len(targets)
+    numbered = size.drawable
+    columns = min(count * k, numbered)
+    # For a trial: features, normalised features, the orthogonal factor with its copies, and the square matrices.
+    algebra = 8 * (6 * count * columns + 6 * count**2 + 5 * count * k)
+    plan: Plan | Tail
+    if method == "tail":
+        plan = Tail.create(inputs.factor, size, k, settings, trial_size=count**2, extra=algebra)
+        tiles, distance = plan.tiles(settings.trials), plan.total_variation
+    else:
+        layer = Layer.create(inputs.factor, numbered, settings)
+        plan = Plan.create(layer, k, settings, extra=layer.trials_per_tile * algebra, keep_values=True)
+        tiles, distance = layer.tiles(settings.trials), 0.0
     member = torch.from_numpy(inputs.representative).to(settings.device)
     exact = torch.float32 if settings.device.type == "mps" else torch.float64
     norms = torch.from_numpy(inputs.norms).to(exact).to(settings.device)
@@ -126,11 +150,11 @@ def interpolation(
         fits = []
         for tile, taken in tiles:
             indices, values = plan.winners(tile)
-            wins, total = compress(indices[:taken, member].to(torch.int64), width)
+            wins, total = compress(indices[:taken, member].to(torch.int64), numbered)
             fits.append(fit(wins, values[:taken, member].to(exact), total, z, norms))
         return Fit(*(torch.cat(part).cpu() for part in zip(*fits, strict=True)))
 
-    shares = run_tiles(layer.tiles(settings.trials), settings, job)
+    shares = run_tiles(tiles, settings, job)
     result = Fit(*(torch.cat(part) for part in zip(*shares, strict=True)))
 
     def counted(flags: Tensor) -> Proportion:
@@ -146,9 +170,11 @@ def interpolation(
         counted(result.these_labels),
         result.rank.numpy(),
         floats(result.proof_residual),
-        floats(result.proof_norm, math.sqrt(width)),
+        floats(result.proof_norm, factor),
         floats(result.minimum_residual),
-        floats(result.minimum_norm, math.sqrt(width)),
+        floats(result.minimum_norm, factor),
+        unit,
+        distance,
     )
 
 

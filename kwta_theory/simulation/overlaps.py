@@ -10,13 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kwta_theory.checks import InvalidArgumentError, check_width_and_winners
+from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.confidence import Proportion
 from kwta_theory.seeding import Device
 from kwta_theory.simulation import layers
 from kwta_theory.simulation.drawing import Layer, Settings, run_tiles
 from kwta_theory.simulation.kernels import histogram, off_diagonal_maximum
 from kwta_theory.simulation.records import PARAMETER, Additive
+from kwta_theory.simulation.tail import Tail, Width, input_method
 from kwta_theory.simulation.winners import Plan
 
 Counts = npt.NDArray[np.int64]
@@ -29,10 +30,14 @@ class DisjointPatterns(Additive):
     Attributes:
         all_pairs: the trials in which all patterns were pairwise disjoint, the event of Theorem 10.
         pair_counts: int64 ``(N, N)``: for each pair the trials in which it was disjoint, 0 on the diagonal.
+        total_variation: bound of the distance between the law of a trial and the exact one; positive only with
+            ``method="tail"`` from a width of 2^63 on. Every probability here may be off by as much. Results are added
+            only where it agrees.
     """
 
     all_pairs: Proportion
     pair_counts: Counts
+    total_variation: float = field(default=0.0, metadata=PARAMETER)
 
     def pair(self, i: int, j: int) -> Proportion:
         """The trials in which the patterns of inputs ``i`` and ``j`` were disjoint."""
@@ -50,6 +55,7 @@ class PatternOverlap(Additive):
         squares: int64 ``(N, N)``: sum over the trials of its square.
         histogram: int64 ``(k + 1,)``: over trials and pairs ``i < j``, how often 0, 1, ..., k winners were shared. For
             two inputs entry 0 counts disjoint patterns and entry k the same pattern.
+        total_variation: as in :class:`DisjointPatterns`.
     """
 
     k: int = field(metadata=PARAMETER)
@@ -57,6 +63,7 @@ class PatternOverlap(Additive):
     totals: Counts
     squares: Counts
     histogram: Counts
+    total_variation: float = field(default=0.0, metadata=PARAMETER)
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
@@ -76,7 +83,7 @@ class PatternOverlap(Additive):
 
 
 def disjoint_patterns(
-    width: int,
+    width: int | None,
     k: int,
     cosine: float | None = None,
     trials: int = 1000,
@@ -90,13 +97,15 @@ def disjoint_patterns(
     dtype: torch.dtype = torch.float64,
     memory_budget: int = 2**30,
     workers: int = 1,
+    log_width: float | None = None,
 ) -> DisjointPatterns:
     """Estimate ``P(A(Wx_i) and A(Wx_j) disjoint for all i != j)`` for fixed inputs, the event of Theorem 10.
 
     Exactly one of ``cosine``, ``points`` and ``gram`` says what the inputs are.
 
     Args:
-        width: outputs ``l`` of the layer, below ``2^30``. A wide layer is streamed, not held.
+        width: outputs ``l`` of the layer, below ``2^30`` (a wide layer is streamed, not held), any integer with
+            ``method="tail"``.
         k: winners.
         cosine: two inputs with this cosine.
         trials: number of independent layers.
@@ -104,33 +113,41 @@ def disjoint_patterns(
         gram: their Gram matrix, shape ``(N, N)``, to 1e-10 symmetric and positive semidefinite at unit diagonal.
         input_dim: with ``cosine`` and ``method="dense"`` only, the dimension ``m``.
         seed: as in :func:`kwta_theory.simulation.same_pattern`.
-        method: ``"gram"`` draws ``l rank`` normals a trial, ``"dense"`` ``l m``. Same law.
+        method: ``"gram"`` draws ``l rank`` normals a trial, ``"dense"`` ``l m``, ``"tail"`` only the rows that can
+            win, whatever the width (:mod:`kwta_theory.simulation.tail`). Same law; from a width of 2^63 on that of
+            ``"tail"`` is within :attr:`DisjointPatterns.total_variation` of it.
         device: as in :func:`kwta_theory.simulation.same_pattern`.
         dtype: as in :func:`kwta_theory.simulation.same_pattern`.
         memory_budget: bytes of working set, temporaries included.
         workers: threads, on the CPU; the budget is shared among them.
+        log_width: natural logarithm of the width, up to 1e8, in place of ``width`` (None), for ``method="tail"``.
+            Below ``log(2^63)`` the width is the integer next to its exponential.
 
     Raises:
-        InvalidArgumentError: an argument outside what is stated, or a budget too small for one trial.
+        InvalidArgumentError: an argument outside what is stated, or a budget too small for one trial;
+            ``method="tail"`` where the rows that can win are not a small part of the layer, or with a dtype other than
+            float64.
 
     Source: Theorem 2 and Theorem 10 (Appendix C.2); their W has variance ``1/l``, which changes no pattern.
 
     >>> disjoint_patterns(6, 2, 0.0, 20_000, seed=1).all_pairs.interval(1e-6)  # C(4,2)/C(6,2) = 0.4
     Interval(lower=0.3..., upper=0.4...)
+    >>> disjoint_patterns(None, 1, 0.5, 1000, method="tail", log_width=1e6).all_pairs
+    Proportion(successes=1000, trials=1000)
     """
-    width, k = check_width_and_winners(width, k)
-    inputs = layers.from_any(cosine, points, gram, method, input_dim)
+    size, k = Width.checked(width, k, method, log_width)
+    inputs = layers.from_any(cosine, points, gram, input_method(method, input_dim), input_dim)
     settings = Settings.checked(trials, seed, device, dtype, memory_budget, workers)
 
     def statistics(overlaps: Tensor) -> tuple[Tensor, ...]:
         return (overlaps == 0).sum(dim=0), (off_diagonal_maximum(overlaps) == 0).sum()
 
-    pairs, everything = _sum_over_trials(width, k, inputs, settings, statistics)
-    return DisjointPatterns(Proportion(int(everything), settings.trials), pairs)
+    (pairs, everything), distance = _sum_over_trials(size, k, method, inputs, settings, statistics)
+    return DisjointPatterns(Proportion(int(everything), settings.trials), pairs, distance)
 
 
 def pattern_overlap(
-    width: int,
+    width: int | None,
     k: int,
     cosine: float | None = None,
     trials: int = 1000,
@@ -144,6 +161,7 @@ def pattern_overlap(
     dtype: torch.dtype = torch.float64,
     memory_budget: int = 2**30,
     workers: int = 1,
+    log_width: float | None = None,
 ) -> PatternOverlap:
     """Estimate the law of ``|A(Wx_i) and A(Wx_j)|``; the same seed gives the layers of :func:`disjoint_patterns`.
 
@@ -153,29 +171,40 @@ def pattern_overlap(
     >>> bool(result.histogram[0] == disjoint_patterns(6, 2, 0.0, 1000, seed=1).all_pairs.successes)
     True
     """
-    width, k = check_width_and_winners(width, k)
-    inputs = layers.from_any(cosine, points, gram, method, input_dim)
+    size, k = Width.checked(width, k, method, log_width)
+    inputs = layers.from_any(cosine, points, gram, input_method(method, input_dim), input_dim)
     settings = Settings.checked(trials, seed, device, dtype, memory_budget, workers)
 
     def statistics(overlaps: Tensor) -> tuple[Tensor, ...]:
         return overlaps.sum(dim=0), overlaps.square().sum(dim=0), histogram(overlaps, k)
 
-    totals, squares, sizes = _sum_over_trials(width, k, inputs, settings, statistics)
-    return PatternOverlap(k, settings.trials, totals, squares, sizes)
+    (totals, squares, sizes), distance = _sum_over_trials(size, k, method, inputs, settings, statistics)
+    return PatternOverlap(k, settings.trials, totals, squares, sizes, distance)
 
 
 def _sum_over_trials(
-    width: int,
+    width: Width,
     k: int,
+    method: str,
     inputs: layers.Inputs,
     settings: Settings,
     statistics: Callable[[Tensor], tuple[Tensor, ...]],
-) -> list[Counts]:
-    """Sum over all trials what ``statistics`` makes of the overlaps ``(trials, N, N)`` of some of them."""
+) -> tuple[list[Counts], float]:
+    """Sum over all trials what ``statistics`` makes of the overlaps ``(trials, N, N)`` of some of them.
+
+    Returns:
+        The sums, and the bound of the total variation distance from the exact law.
+    """
     points = len(inputs.representative)
-    layer = Layer.create(inputs.factor, width, settings, trial_size=points**2)
-    pairs = layer.trials_per_tile * points**2
-    plan = Plan.create(layer, k, settings, extra=48 * points**2 + 48 * pairs + 16 * k)
+    plan: Plan | Tail
+    if method == "tail":
+        plan = Tail.create(inputs.factor, width, k, settings, trial_size=points**2, extra=96 * points**2 + 16 * k)
+        tiles, distance = plan.tiles(settings.trials), plan.total_variation
+    else:
+        layer = Layer.create(inputs.factor, width.drawable, settings, trial_size=points**2)
+        pairs = layer.trials_per_tile * points**2
+        plan = Plan.create(layer, k, settings, extra=48 * points**2 + 48 * pairs + 16 * k)
+        tiles, distance = layer.tiles(settings.trials), 0.0
     member = torch.from_numpy(inputs.representative).to(settings.device)
     repeated = points > len(inputs.factor)
 
@@ -189,5 +218,5 @@ def _sum_over_trials(
             sums = [a + b for a, b in zip(sums, new, strict=True)] if sums else list(new)
         return [total.cpu().numpy() for total in sums]
 
-    shares = run_tiles(layer.tiles(settings.trials), settings, job)
-    return [np.asarray(sum(parts)) for parts in zip(*shares, strict=True)]
+    shares = run_tiles(tiles, settings, job)
+    return [np.asarray(sum(parts)) for parts in zip(*shares, strict=True)], distance
