@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kwta_theory.inputs import Inputs
     from kwta_theory.statements import Progress, Settings, Verdict
+    from kwta_theory.statements.bounds import Bounds
 
 STATEMENT_NAMES = (
     "lemma-5, theorem-1, theorem-8, theorem-9, example-1, theorem-2, theorem-10, theorem-11, theorem-2-fixed-ratio"
@@ -26,6 +29,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Checks the theory of k-Winners-Take-All networks by computing.",
 )
+bounds_app = typer.Typer(
+    no_args_is_help=True,
+    help="What a theorem grants at your sizes: by its proof, by the same argument with exact laws, and measured.",
+)
+app.add_typer(bounds_app, name="bounds")
 
 
 def version(show: bool) -> None:
@@ -110,6 +118,107 @@ def verify(
         typer.echo(f"kwta verify: interrupted{kept}.", err=True)
         raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(code)
+
+
+BudgetName = Annotated[str, typer.Option(help="quick, standard or thorough: how many layers are drawn.")]
+Seed = Annotated[int, typer.Option(help="Every random number follows from it.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw probability of failure against width into FILE (PNG, PDF, SVG).")]
+
+
+@bounds_app.command("theorem-1")
+def bounds_theorem_1(
+    input_dim: Annotated[int, typer.Option(help="m, the dimension of the inputs.")] = 784,
+    sparsity_ratio: Annotated[float, typer.Option(help="gamma, with k = floor(gamma l).")] = 0.1,
+    beta: Annotated[float, typer.Option(help="Squared perpendicular distance over |x|^2.")] = 0.1,
+    budget: BudgetName = "standard",
+    seed: Seed = 0,
+    plot: Plot = None,
+) -> None:
+    """Theorem 1: from which width does every x' beyond beta change the pattern, with probability 1 - 2^-m?"""
+    given = {"input_dim": input_dim, "sparsity_ratio": sparsity_ratio, "beta": beta}
+
+    def compute(settings: Settings) -> Bounds:
+        from kwta_theory.statements import bounds
+
+        return bounds.theorem_1_bounds(settings)
+
+    show_bounds(compute, given, budget, seed, plot)
+
+
+@bounds_app.command("theorem-10")
+def bounds_theorem_10(
+    points: Annotated[int, typer.Option(help="N, the number of points.")] = 10,
+    input_dim: Annotated[
+        int | None, typer.Option(help="m, for --inputs cosine and gaussian. [default: 784 and 32]")
+    ] = None,
+    k: Annotated[int, typer.Option("--winners", help="k, the number of winners.")] = 1,
+    cosine: Annotated[
+        float | None, typer.Option(help="The cosine of every pair, for --inputs cosine. [default: 0.9]")
+    ] = None,
+    failure: Annotated[float, typer.Option(help="delta: disjoint with probability 1 - delta.")] = 0.05,
+    inputs: Annotated[str, typer.Option(help="cosine, mnist, gaussian, or FILE.npy of shape (N, m).")] = "cosine",
+    budget: BudgetName = "standard",
+    seed: Seed = 0,
+    plot: Plot = None,
+) -> None:
+    """Theorem 10 (and 2): from which width are the patterns of N points pairwise disjoint?"""
+
+    def compute(settings: Settings) -> Bounds:
+        from kwta_theory.statements import bounds
+
+        return bounds.theorem_10_bounds(settings, bounds_points(inputs, points, input_dim, cosine, settings))
+
+    show_bounds(compute, {"k": k, "failure": failure}, budget, seed, plot)
+
+
+def bounds_points(name: str, count: int, input_dim: int | None, cosine: float | None, settings: Settings) -> Inputs:
+    """The points of ``kwta bounds theorem-10``; an option that their kind does not have is refused."""
+    from kwta_theory import inputs
+    from kwta_theory.checks import InvalidArgumentError
+
+    if cosine is not None and name != "cosine":
+        raise InvalidArgumentError(f"--cosine {cosine:g} has no effect with --inputs {name}: leave it out.")
+    if input_dim is not None and name not in ("cosine", "gaussian"):
+        raise InvalidArgumentError(f"--input-dim {input_dim} has no effect with --inputs {name}: leave it out.")
+    if name == "cosine":
+        return inputs.points_with_cosine(count, 0.9 if cosine is None else cosine, input_dim or max(784, count))
+    if name == "gaussian":
+        return inputs.gaussian_points(count, input_dim or 32, seed=settings.seed)
+    return read_inputs(name, count, settings)
+
+
+def show_bounds(
+    compute: Callable[[Settings], Bounds], given: dict[str, float], budget: str, seed: int, plot: Path | None
+) -> None:
+    """Compute, print, draw; bad use is a sentence and exit code 2."""
+    from rich.console import Console
+
+    from kwta_theory import statements
+    from kwta_theory.checks import InvalidArgumentError
+    from kwta_theory.report import bounds as shown
+    from kwta_theory.report import files
+    from kwta_theory.statements.settings import budget as find_budget
+
+    try:
+        if plot:
+            files.check_writable(plot)
+            files.check_picture(plot)
+        settings = statements.Settings(
+            seed=seed,
+            budget=find_budget(budget),
+            workers=os.cpu_count() or 1,
+            **given,  # type: ignore[arg-type]
+        )
+        result = compute(settings)
+    except InvalidArgumentError as error:
+        typer.echo(f"kwta bounds: {error}", err=True)
+        raise typer.Exit(2) from None
+    if plot:
+        files.write_figure(plot, shown.figure(result))
+    console = Console() if sys.stdout.isatty() else Console(width=140, no_color=True, force_terminal=False)
+    console.print(shown.table(result))
+    for sentence in shown.sentences(result):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 def run(

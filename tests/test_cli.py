@@ -69,7 +69,10 @@ def test_json_and_html_are_whole_and_self_contained(tmp_path):
     record = json.loads(json_file.read_text())
     assert record["complete"] is True
     assert record["settings"]["seed"] == 0
-    assert [v["outcome"] for v in record["verdicts"]] == ["VACUOUS", "VACUOUS", "HOLDS"] * 2
+    assert [v["outcome"] for v in record["verdicts"]] == [
+        *("VACUOUS", "VACUOUS", "HOLDS", "VACUOUS", "VACUOUS", "UNDECIDED"),  # one fixed x', then every x'
+        *("VACUOUS", "VACUOUS", "HOLDS"),
+    ]
     measured = record["verdicts"][0]["measured"]
     assert measured["failures"]["trials"] == 1000
     assert (
@@ -77,7 +80,8 @@ def test_json_and_html_are_whole_and_self_contained(tmp_path):
     )
     page = html_file.read_text()
     assert page.count("<svg") == 2
-    assert "Theorem 1 (pointwise: one fixed x&#x27;)" in page
+    assert "Theorem 1 (for one fixed x&#x27; and for every x&#x27;)" in page
+    assert "theorem-1 (every x&#x27;)" in page
     assert not re.search(r"(src|href)\s*=\s*\"(?!#)", page.replace("xlink:href", "xlink"))
     assert sorted(path.name for path in folder.iterdir()) == ["theorem-1.png", "theorem-11.png", "v.html", "v.json"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kwta_theory.statements import words
 from kwta_theory.statements.case import Curve
-from kwta_theory.statements.verdict import Verdict
+from kwta_theory.statements.verdict import Measurement, Verdict
 
 LN10 = math.log(10)
 EXACT, CLAIMED, MEASURED, GRANTED, FIRST, PROVED = "#1f4e79", "#b5541c", "#2e7d32", "#b5541c", "#555555", "#7b3f9d"
@@ -49,11 +49,27 @@ def statement_figure(panels: Panels) -> Figure:
     return figure
 
 
+def reach_of(curves: Sequence[Curve]) -> float:
+    """``log10`` of the largest width at which something other than a level is drawn."""
+    return max(x for curve in curves if curve.kind != "claimed" for x in curve.log_width) / LN10
+
+
+def lowest(levels: Sequence[float | None]) -> float:
+    """The lower end of the vertical axis (``log10``) that shows the given levels (natural logarithms)."""
+    level = max((value for value in levels if value is not None), default=0.0) / LN10
+    return max(1.25 * min(level, -2.0), -1e6)
+
+
 def draw_panel(axis: Axes, curves: Sequence[Curve], verdicts: Sequence[Verdict]) -> None:
     """Draw one panel; a width far beyond the others is named at the edge instead of stretching the axis."""
-    reach = max(x for curve in curves if curve.kind != "claimed" for x in curve.log_width) / LN10
-    level = max((v.claimed_log_failure for v in verdicts if v.claimed_log_failure is not None), default=0.0) / LN10
-    floor = max(1.25 * min(level, -2.0), -1e6)
+    draw_curves(axis, curves, lowest([verdict.claimed_log_failure for verdict in verdicts]))
+    draw_measured(axis, verdicts, reach_of(curves))
+    draw_widths(axis, verdicts, reach_of(curves))
+
+
+def draw_curves(axis: Axes, curves: Sequence[Curve], floor: float) -> None:
+    """Laws, bounds and levels, down to ``floor`` (``log10``)."""
+    reach = reach_of(curves)
     for curve in curves:
         x = [value / LN10 for value in curve.log_width]
         y = [max(value / LN10, 2 * floor) for value in curve.log_failure]
@@ -68,31 +84,36 @@ def draw_panel(axis: Axes, curves: Sequence[Curve], verdicts: Sequence[Verdict])
             axis.plot(x, y, color=CLAIMED, linewidth=2.2, label=curve.label)
         else:
             axis.axhline(y[0], color=CLAIMED, linewidth=1.2, linestyle="--", label=f"{curve.label} (level)")
-    draw_measured(axis, verdicts)
-    draw_widths(axis, verdicts, reach)
     axis.set_ylim(floor, 0.04 * abs(floor))
     axis.set_xlabel("log10 of the width")
     axis.grid(alpha=0.25)
 
 
-def draw_measured(axis: Axes, verdicts: Sequence[Verdict]) -> None:
-    """Frequencies of failure with their intervals."""
-    seen: str | None = "measured, with interval"
-    unseen: str | None = "measured, no failure: upper end of interval"
+def draw_measured(axis: Axes, verdicts: Sequence[Verdict], reach: float) -> None:
+    """Frequencies of failure with their intervals, as far as the axis reaches; each kind of mark is named once."""
+    named: set[str] = set()
     for verdict in verdicts:
-        if verdict.measured is None:
+        if verdict.measured is None or verdict.log_width is None or verdict.log_width / LN10 > 3 * reach:
             continue
-        x = math.log10(float(str(verdict.parameters["width"]).replace(",", "")))
-        interval, value = verdict.measured.interval, verdict.measured.failures.value
-        high = math.log10(interval.upper)
-        if value > 0:
-            low = math.log10(interval.lower)
-            axis.plot([x, x], [low, high], color=MEASURED, linewidth=1.5)
-            axis.plot(x, math.log10(value), "o", color=MEASURED, markersize=5, label=seen)
-            seen = None
-        else:
-            axis.plot(x, high, marker="v", color=MEASURED, markersize=6, linestyle="none", label=unseen)
-            unseen = None
+        label = draw_count(axis, verdict.log_width, verdict.measured, named)
+        named.add(label)
+
+
+def draw_count(axis: Axes, log_width: float, measured: Measurement, named: Collection[str] = ()) -> str:
+    """One count: the frequency with its interval, or the upper end alone where no failure was seen.
+
+    Returns:
+        The label of the mark, which goes to the legend unless it is in ``named`` already.
+    """
+    x, interval, value = log_width / LN10, measured.interval, measured.failures.value
+    label = "measured, with interval" if value > 0 else "measured, no failure: upper end of interval"
+    shown = None if label in named else label
+    if value > 0:
+        axis.plot([x, x], [math.log10(interval.lower), math.log10(interval.upper)], color=MEASURED, linewidth=1.5)
+        axis.plot(x, math.log10(value), "o", color=MEASURED, markersize=5, label=shown)
+    else:
+        axis.plot(x, math.log10(interval.upper), marker="v", color=MEASURED, markersize=6, linestyle="", label=shown)
+    return label
 
 
 def draw_widths(axis: Axes, verdicts: Sequence[Verdict], reach: float) -> None:

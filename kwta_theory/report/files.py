@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from kwta_theory import __version__, checks
 from kwta_theory.inputs import Inputs
 from kwta_theory.report import figures, html
 from kwta_theory.statements import STATEMENTS, Settings
 from kwta_theory.statements.verdict import Verdict, finite
+
+PICTURES = (".png", ".pdf", ".svg")
 
 
 def check_folder(path: Path) -> None:
@@ -32,6 +36,24 @@ def check_writable(path: Path) -> None:
         raise checks.InvalidArgumentError(f"{str(path)!r} cannot be written: its directory does not exist.")
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise checks.InvalidArgumentError(f"{str(path)!r} cannot be written: permission is denied.")
+
+
+def check_picture(path: Path) -> None:
+    """Refuse an ending that names no kind of picture."""
+    if path.suffix.lower() not in PICTURES:
+        raise checks.InvalidArgumentError(
+            f"{str(path)!r} is no name for a picture: it must end in {', '.join(PICTURES)}."
+        )
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write beside the target and move over it; the ending says which kind of picture."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        figure.savefig(temporary, dpi=130)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -87,4 +109,4 @@ def write_figures(folder: Path, verdicts: Sequence[Verdict], inputs: Sequence[In
     for name, parts in panels(verdicts, inputs, settings).items():
         if not figures.drawn(parts):
             continue
-        figures.statement_figure(parts).savefig(folder / f"{name}.png", dpi=130)
+        write_figure(folder / f"{name}.png", figures.statement_figure(parts))

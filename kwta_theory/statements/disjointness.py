@@ -10,20 +10,25 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from kwta_theory import checks, theory
+from kwta_theory import checks, seeding, theory
+from kwta_theory.confidence import Decision, Proportion, unanimous_trials_needed
 from kwta_theory.inputs import Inputs
 from kwta_theory.statements import words
 from kwta_theory.statements.case import Case, Curve, FirstTrue, Sample
-from kwta_theory.statements.search import smallest_log_width, widths_to_measure
+from kwta_theory.statements.search import LARGEST_MEASURED_WIDTH, smallest_log_width, widths_to_measure
 from kwta_theory.statements.settings import Settings
+from kwta_theory.statements.threshold import STEPS, Crossing, crossing
 from kwta_theory.statements.verdict import LogBracket
 
 # The relative accuracy that the laws of a pair are tested to; a bracket leaves room for it.
 LAW_ACCURACY = 1e-8
 ROUTE = "the exact law of a pair, bracketed over pairs"
+# A decision of the search for the crossing may spend this part of what one claim may.
+DECISIONS_PER_BUDGET = 4
 # So many different cosines are summed one by one, at about 5 ms each; 10 points have 45.
 MOST_COSINES = 64
 
@@ -102,24 +107,111 @@ def log_intersecting(k: int, cosine: float, width: int | None, log_width: float 
 
 
 @functools.lru_cache(maxsize=256)
-def first_disjoint(cosines: tuple[float, ...], k: int, failure: float, largest: float) -> FirstTrue:
-    """Between which widths the conclusion becomes true: false below the first, true above the second.
+def law_widths(cosines: tuple[float, ...], k: int, failure: float, largest: float) -> tuple[float | None, float | None]:
+    """``log`` of two widths: below the first the conclusion is false, from the second on it is true.
 
     Below the first width the closest pair alone intersects too often; from the second on the sum over pairs is small
-    enough. ``largest`` is where the search gives up.
+    enough. ``None`` where the search, which ends at ``largest``, did not find it.
     """
     smallest, level = math.log(2 * k + 1), math.log(failure)
     closest = cosines[:1]
     false_below = smallest_log_width(lambda x: bracket(closest, k, x).lower - level, smallest, largest)
     if false_below is None:
-        return FirstTrue(f"at no width up to {words.width(largest)} (exact law)", None)
-    true_above = smallest_log_width(lambda x: bracket(cosines, k, x).upper - level, false_below, largest)
-    if true_above is None:
-        return FirstTrue(f"not before width {words.width(false_below)} (exact law of the closest pair)", None)
+        return None, None
+    return false_below, smallest_log_width(lambda x: bracket(cosines, k, x).upper - level, false_below, largest)
+
+
+def measured_crossing(inputs: Inputs, settings: Settings) -> Crossing | None:
+    """Between which widths drawn layers first reach the level; ``None`` where the budget does not decide anything.
+
+    Any width can be drawn: ``method="tail"`` draws the rows that can win and no others.
+    """
+    below, above = law_widths(pair_cosines(inputs), settings.k, settings.failure, granted_log_width(inputs, settings))
+    if below is None or above is None:
+        return None
+    trials = settings.budget.trials(DECISIONS_PER_BUDGET * tail_cost(inputs, settings.k))
+    needed = unanimous_trials_needed(1 - settings.failure, settings.budget.search_error, Decision.ABOVE)
+    if needed is None or trials < needed:
+        return None
+    return search_crossing(
+        inputs.points.tobytes(),
+        inputs.points.shape,
+        settings.k,
+        settings.failure,
+        below,
+        above,
+        trials,
+        settings.budget.search_error,
+        settings.seed,
+        settings.device,
+        settings.memory_budget,
+        settings.workers,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def search_crossing(
+    points: bytes,
+    shape: tuple[int, int],
+    k: int,
+    failure: float,
+    low: float,
+    high: float,
+    trials: int,
+    error: float,
+    seed: int,
+    device: str,
+    memory_budget: int,
+    workers: int,
+) -> Crossing:
+    """The search itself, remembered: three theorems ask for the same points."""
+    array = np.frombuffer(points).reshape(shape)
+    # In narrower layers most rows can win: there is nothing to save, and all of them are drawn.
+    narrow = math.log(8 * shape[0] * (k + 8 * math.sqrt(k) + 18))
+
+    def draw(log_width: float, count: int, seed: int) -> Proportion:
+        from kwta_theory import simulation
+
+        size, _ = drawn_size(round(math.exp(log_width)) if log_width < narrow else None, log_width)
+        return simulation.disjoint_patterns(
+            k=k,
+            trials=count,
+            points=array,
+            seed=seed,
+            device=device,
+            memory_budget=memory_budget,
+            workers=workers,
+            **size,
+        ).all_pairs
+
+    seed = seeding.derive(seed, "disjoint", "crossing")
+    return crossing(draw, 1 - failure, low, high, trials, 2 * STEPS * error, seed)
+
+
+def tail_cost(inputs: Inputs, k: int) -> float:
+    """Normals of one trial of the tail simulation: some rows for each winner of each input, at all inputs."""
+    return (k + 4 * math.sqrt(k) + 8) * inputs.count * min(inputs.count, inputs.input_dim)
+
+
+def first_disjoint(inputs: Inputs, settings: Settings) -> FirstTrue:
+    """Between which widths the conclusion becomes true: by the exact law, and measured."""
+    cosines, granted = pair_cosines(inputs), granted_log_width(inputs, settings)
+    below, above = law_widths(cosines, settings.k, settings.failure, granted)
+    if below is None:
+        return FirstTrue(f"at no width up to {words.width(granted)} (exact law)", None)
+    if above is None:
+        return FirstTrue(f"not before width {words.width(below)} (exact law of the closest pair)", None)
+    found = measured_crossing(inputs, settings)
+    by_law = (
+        f"at a width between {words.width(below)} and {words.width(above)} "
+        f"({bracket(cosines, settings.k, above).route})"
+    )
+    if found is None:
+        return FirstTrue(by_law, above)
     return FirstTrue(
-        f"at a width between {words.width(false_below)} and {words.width(true_above)} "
-        f"({bracket(cosines, k, true_above).route})",
-        true_above,
+        f"{by_law}, between {words.width(found.below)} and {words.width(found.above)} by counting at "
+        f"{found.decisions} widths, up to {found.trials:,} layers each",
+        found.above,
     )
 
 
@@ -131,37 +223,42 @@ def granted_log_width(inputs: Inputs, settings: Settings) -> float:
 
 
 def disjoint_cases(inputs: Inputs, settings: Settings) -> Iterator[Case]:
-    """The claim at the width asked for, where it is first true if that can be drawn, and at the proof's width."""
+    """The claim at the width asked for, where it is first true, and at the proof's width."""
     check_points(inputs)
     granted = granted_log_width(inputs, settings)
-    first = first_disjoint(pair_cosines(inputs), settings.k, settings.failure, granted)
-    for width in widths_to_measure(settings, first):
-        yield disjoint_case(inputs, settings, width, math.log(width), granted)
-    yield disjoint_case(inputs, settings, None, granted, granted)
+    for width, log_width in widths_to_judge(inputs, settings):
+        yield disjoint_case(inputs, settings, width, log_width, granted)
+
+
+def widths_to_judge(inputs: Inputs, settings: Settings) -> list[tuple[int | None, float]]:
+    """``(width, log width)``; the width is ``None`` where only the rows that can win are drawn."""
+    first = first_disjoint(inputs, settings)
+    judged: list[tuple[int | None, float]] = [(width, math.log(width)) for width in widths_to_measure(settings, first)]
+    if first.log_width is not None and first.log_width > math.log(LARGEST_MEASURED_WIDTH):
+        judged.append((None, first.log_width))
+    return [*judged, (None, granted_log_width(inputs, settings))]
 
 
 def disjoint_case(inputs: Inputs, settings: Settings, width: int | None, log_width: float, granted: float) -> Case:
     """The claim "all patterns are pairwise disjoint with probability at least ``1 - delta``" at one width.
 
-    ``width`` is ``None`` where it is beyond simulation.
+    ``width`` is ``None`` where only the rows that can win are drawn, at any width.
     """
     cosines = pair_cosines(inputs)
+    size, call = drawn_size(width, log_width)
 
     def simulate(trials: int, seed: int) -> Sample:
         from kwta_theory import simulation
 
-        if width is None:
-            raise ValueError("This width is beyond simulation.")
-
         counts = simulation.disjoint_patterns(
-            width,
-            settings.k,
+            k=settings.k,
             trials=trials,
             points=inputs.points,
             seed=seed,
             device=settings.device,
             memory_budget=settings.memory_budget,
             workers=settings.workers,
+            **size,
         )
         return Sample(counts.all_pairs)
 
@@ -176,14 +273,31 @@ def disjoint_case(inputs: Inputs, settings: Settings, width: int | None, log_wid
             "from kwta_theory import theory; "
             f"theory.disjoint_patterns_bounds(None, {settings.k}, {cosines}, log_width={log_width!r})"
         ),
-        simulate=None if width is None else simulate,
+        simulate=simulate,
         simulate_call=(
-            f"from kwta_theory import simulation; simulation.disjoint_patterns({width}, {settings.k}, "
+            f"from kwta_theory import simulation; simulation.disjoint_patterns(k={settings.k}, {call}, "
             "trials={trials}, points=points, seed={seed})"
         ),
-        normals_per_trial=float((width or 0) * min(inputs.count, inputs.input_dim)),
-        first_true=lambda: first_disjoint(cosines, settings.k, settings.failure, granted),
+        normals_per_trial=(
+            tail_cost(inputs, settings.k) if width is None else float(width * min(inputs.count, inputs.input_dim))
+        ),
+        first_true=lambda: first_disjoint(inputs, settings),
+        also=(lambda: threshold_argument(inputs, settings, log_width),),
     )
+
+
+def drawn_size(width: int | None, log_width: float) -> tuple[dict[str, Any], str]:
+    """The arguments of an estimator that say how wide the layer is, also as source text."""
+    size = {"width": width} if width is not None else {"width": None, "log_width": log_width, "method": "tail"}
+    return size, ", ".join(f"{name}={value!r}" for name, value in size.items())
+
+
+def threshold_argument(inputs: Inputs, settings: Settings, log_width: float) -> LogBracket:
+    """The proof's argument with exact laws: a bound from the largest cosine alone, by tails at one threshold."""
+    if log_width < math.log(2 * settings.k + 2):
+        return LogBracket(-math.inf, 0.0, "no bound at so narrow a layer")
+    upper = theory.theorem10_exact_failure(log_width, inputs.count, settings.k, bounding_cosine(inputs), log=True)
+    return LogBracket(-math.inf, min(upper + math.log1p(LAW_ACCURACY), 0.0), "the proof's argument with exact laws")
 
 
 def parameters(inputs: Inputs, settings: Settings) -> dict[str, int | float | str]:
@@ -201,7 +315,7 @@ def disjoint_curves(inputs: Inputs, settings: Settings) -> list[Curve]:
     """The bracket against the width, from small layers to where it has become true, and the claimed level."""
     cosines = pair_cosines(inputs)
     granted = granted_log_width(inputs, settings)
-    first = first_disjoint(cosines, settings.k, settings.failure, granted).log_width
+    first = first_disjoint(inputs, settings).log_width
     low, high = math.log(4 * settings.k), 1.5 * max(first or 0.0, math.log(settings.width))
     logs = tuple(low + (high - low) * i / 15 for i in range(16))
     brackets = [bracket(cosines, settings.k, x) for x in logs]
@@ -213,5 +327,13 @@ def disjoint_curves(inputs: Inputs, settings: Settings) -> list[Curve]:
             tuple(b.upper for b in brackets),
             tuple(b.lower for b in brackets),
         ),
-        Curve("claimed", "claimed", (granted, 2 * granted), (math.log(settings.failure),) * 2),
+        Curve(
+            "the proof's argument, exact",
+            "proved",
+            logs,
+            tuple(threshold_argument(inputs, settings, x).upper for x in logs),
+        ),
+        Curve(
+            "claimed, from the proof's width on", "claimed", (granted, 2 * granted), (math.log(settings.failure),) * 2
+        ),
     ]

@@ -65,6 +65,7 @@ def judge(
         witness=witness,
         routes_agree=contradiction(exact, measured, also) is None,
         also=also,
+        log_width=case.log_width,
         seconds=time.perf_counter() - started,
     )
 
@@ -109,6 +110,7 @@ def judge_claim(
         witness=against[0].witness if outcome is Outcome.REFUTED else None,
         routes_agree=not (against and any(finding.says is Says.SETTLES for finding in findings)),
         findings=findings,
+        log_width=claim.log_width,
         seconds=time.perf_counter() - started,
     )
 

@@ -1,12 +1,17 @@
-"""What Theorems 1, 8 and 9 say of one fixed ``x'``: shared by their three modules.
+"""What Theorems 1, 8 and 9 say of one fixed ``x'`` and of every ``x'``: shared by their three modules.
 
 The theorems speak of every ``x'`` at once. For one ``x'`` the law of the pair is exact, so this weaker form is
 decided for certain; it is named pointwise everywhere, because it does not decide the theorems. No number of sampled
 directions would: points with the same pattern are so rare among directions that sampling does not meet them.
+
+For every ``x'`` there is a bracket: from below the law of one fixed ``x'``, from above the argument of the paper's
+proof with exact laws in its steps (``theory.theorem8_exact_argument``). That is one route, so the form for every ``x'``
+is not called true on its strength: a second, the cell of the pattern of a drawn layer, would have to agree.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +31,8 @@ NOTE = (
     "this is the form for one fixed x'; whether it holds for every x' at once is not decided here, and no number of "
     "sampled directions would decide it."
 )
+POINTWISE, EVERY = "pointwise", "every x'"
+WITHHELD = "that is one route, and a second one, the certified cell of a pattern, is not computed here"
 LARGEST_SEARCHED_WIDTH = 10**9
 # delta = 1 itself is outside Theorem 8; Theorem 1 claims its limit.
 DELTA_ONE = math.nextafter(1.0, 0.0)
@@ -154,6 +161,61 @@ def change_case(inputs: Inputs, settings: Settings, rotation: Rotation, width: i
     )
 
 
+@functools.lru_cache(maxsize=1024)
+def log_failure_for_some(width: int, input_dim: int, sparsity_ratio: float, cosine: float) -> float:
+    """Upper bound on ``log P(some x' at this cosine or below has the pattern of x)``, remembered: figures ask again."""
+    return theory.theorem8_exact_failure(width, input_dim, sparsity_ratio, cosine, log=True)
+
+
+@functools.lru_cache(maxsize=256)
+def exact_argument_width(input_dim: int, sparsity_ratio: float, rotation: Rotation) -> int:
+    """The width from which on the proof's argument with exact laws grants the theorem's level, for every ``x'``."""
+    # The level is delta 2^-m, which is how the theorem's delta comes back.
+    failure = min(math.exp(rotation.log_failure + input_dim * math.log(2)), DELTA_ONE)
+    return math.ceil(theory.theorem8_width(input_dim, sparsity_ratio, rotation.cosine, failure, constants="exact"))
+
+
+def every_case(inputs: Inputs, settings: Settings, rotation: Rotation, width: int) -> Case:
+    """The claim for every ``x'`` at once: bracketed, by the law of one ``x'`` from below."""
+    pointwise = change_case(inputs, settings, rotation, width, simulated=False)
+    m, ratio = inputs.input_dim, settings.sparsity_ratio
+
+    def exact() -> LogBracket:
+        lower = log_same_given_norms(width, checks.winners(width, ratio), rotation.cosine, m).lower
+        upper = log_failure_for_some(width, m, ratio, rotation.cosine)
+        return LogBracket(min(lower, upper), upper, "the proof's argument with exact laws")
+
+    def first_true() -> FirstTrue:
+        latest = exact_argument_width(m, ratio, rotation)
+        return FirstTrue(
+            f"for every x' at the latest at width {words.width(math.log(latest))} (the proof's argument, exact laws), "
+            f"and {first_change(ratio, rotation).text}",
+            math.log(latest),
+        )
+
+    return dataclasses.replace(
+        pointwise,
+        exact=exact,
+        exact_call=(
+            f"from kwta_theory import theory; theory.theorem8_exact_failure({width}, {m}, {ratio!r}, "
+            f"{rotation.cosine!r}, log=True)"
+        ),
+        first_true=first_true,
+        note="",
+        scope=EVERY,
+        withheld=WITHHELD,
+    )
+
+
+def proved_curves(input_dim: int, settings: Settings, rotation: Rotation) -> list[Curve]:
+    """For every ``x'``: the bound at which the proof arrives, and the same argument with exact laws."""
+    ratio, m = settings.sparsity_ratio, input_dim
+    start = math.log(exact_argument_width(m, ratio, rotation))
+    widths = [round(math.exp(start + step * math.log(4))) for step in (-0.25, 0, 0.5, 1, 2, 3)]
+    bounds = [log_failure_for_some(width, m, ratio, rotation.cosine) for width in widths]
+    return [Curve("every x': the proof's argument, exact", "proved", tuple(map(math.log, widths)), tuple(bounds))]
+
+
 def change_curves(settings: Settings, rotation: Rotation) -> list[Curve]:
     """Exact failure probability against the width, and the level that the theorem asks for from its own width on."""
     first = first_change(settings.sparsity_ratio, rotation).log_width
@@ -167,7 +229,12 @@ def change_curves(settings: Settings, rotation: Rotation) -> list[Curve]:
     ]
     return [
         Curve("exact law, one fixed x'", "exact", tuple(map(math.log, widths)), tuple(exact)),
-        Curve("claimed", "claimed", (granted, granted + math.log(1e3)), (rotation.log_failure,) * 2),
+        Curve(
+            "claimed, from the proof's width on",
+            "claimed",
+            (granted, granted + math.log(1e3)),
+            (rotation.log_failure,) * 2,
+        ),
     ]
 
 
@@ -190,9 +257,12 @@ def rotation_statement(
         for width in widths_to_measure(settings, first_change(settings.sparsity_ratio, rotation)):
             yield change_case(inputs, settings, rotation, width, simulated=True)
         yield change_case(inputs, settings, rotation, math.ceil(rotation.granted_width), simulated=False)
+        exact_width = exact_argument_width(inputs.input_dim, settings.sparsity_ratio, rotation)
+        for width in sorted({settings.width, exact_width, math.ceil(rotation.granted_width)}):
+            yield every_case(inputs, settings, rotation, width)
 
     def curves(inputs: Inputs, settings: Settings) -> list[Curve]:
         rotation = claim(inputs.input_dim, settings)
-        return change_curves(settings, rotation)
+        return [*change_curves(settings, rotation), *proved_curves(inputs.input_dim, settings, rotation)]
 
-    return Statement(name, title, text, hypotheses, cases, curves, scope="pointwise")
+    return Statement(name, title, text, hypotheses, cases, curves, scope=POINTWISE)

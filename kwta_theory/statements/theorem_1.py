@@ -30,7 +30,7 @@ def claim(input_dim: int, settings: Settings) -> Rotation:
 
 STATEMENT = rotation_statement(
     "theorem-1",
-    "Theorem 1 (pointwise: one fixed x')",
+    "Theorem 1 (for one fixed x' and for every x')",
     "If l >= Omega((m/gamma)(1/beta) log((m/gamma)(1/beta))), then with probability at least 1 - 2^-m the activation "
     "patterns of Wx and Wx' differ for every x' with d^2(x, x')/|x|^2 >= beta.",
     check_hypotheses,

@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from kwta_theory.confidence import Decision, Proportion, decide, unanimous_trial
 from kwta_theory.inputs import Inputs
 from kwta_theory.statements import theorem_10
 from kwta_theory.statements.case import Case, Curve, FirstTrue, Sample, Statement
-from kwta_theory.statements.disjointness import disjoint_cases, disjoint_curves
+from kwta_theory.statements.disjointness import disjoint_cases, disjoint_curves, drawn_size, widths_to_judge
 from kwta_theory.statements.settings import Settings
 from kwta_theory.statements.verdict import LogBracket
 
@@ -31,20 +32,22 @@ def labels(inputs: Inputs, settings: Settings) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(inputs.count)
 
 
-def interpolate(inputs: Inputs, settings: Settings, width: int, trials: int, seed: int) -> tuple[Proportion, str]:
-    """Trials in which some ``v`` exists, and how the proof's own ``v`` fared."""
+def interpolate(
+    inputs: Inputs, settings: Settings, size: Mapping[str, Any], trials: int, seed: int
+) -> tuple[Proportion, str]:
+    """Trials in which some ``v`` exists, and how the proof's own ``v`` fared; ``size`` says how wide the layer is."""
     from kwta_theory import simulation
 
     result = simulation.interpolation(
-        width,
-        settings.k,
-        labels(inputs, settings),
-        trials,
+        k=settings.k,
+        labels=labels(inputs, settings),
+        trials=trials,
         points=inputs.points,
         seed=seed,
         device=settings.device,
         memory_budget=settings.memory_budget,
         workers=settings.workers,
+        **size,
     )
     remark = (
         f"the patterns were disjoint in {result.disjoint.successes:,} trials, the proof's v could be built in "
@@ -55,11 +58,13 @@ def interpolate(inputs: Inputs, settings: Settings, width: int, trials: int, see
 
 def cases(inputs: Inputs, settings: Settings) -> Iterator[Case]:
     """Those of Theorem 10, with the conclusion of Theorem 11."""
-    for case in disjoint_cases(inputs, settings):
-        yield interpolation_case(inputs, settings, case)
+    for case, (width, log_width) in zip(
+        disjoint_cases(inputs, settings), widths_to_judge(inputs, settings), strict=True
+    ):
+        yield interpolation_case(inputs, settings, case, *drawn_size(width, log_width))
 
 
-def interpolation_case(inputs: Inputs, settings: Settings, case: Case) -> Case:
+def interpolation_case(inputs: Inputs, settings: Settings, case: Case, size: Mapping[str, Any], call: str) -> Case:
     """A case of Theorem 10 turned into the claim that some ``v`` interpolates the labels."""
 
     def exact() -> LogBracket:
@@ -71,17 +76,16 @@ def interpolation_case(inputs: Inputs, settings: Settings, case: Case) -> Case:
         return LogBracket(-math.inf, law.upper, f"{law.route}, since disjoint patterns suffice")
 
     def simulate(trials: int, seed: int) -> Sample:
-        return Sample(*interpolate(inputs, settings, round(math.exp(case.log_width)), trials, seed))
+        return Sample(*interpolate(inputs, settings, size, trials, seed))
 
     search = case.first_true if settings.k == 1 else functools.partial(first_interpolation, inputs, settings)
     return dataclasses.replace(
         case,
         exact=exact,
-        simulate=simulate if case.simulate else None,
+        simulate=simulate,
         simulate_call=(
-            "from kwta_theory import simulation; "
-            f"simulation.interpolation({round(math.exp(min(case.log_width, 40)))}, {settings.k}, labels, "
-            "{trials}, points=points, seed={seed})"
+            f"from kwta_theory import simulation; simulation.interpolation(k={settings.k}, {call}, labels=labels, "
+            "trials={trials}, points=points, seed={seed})"
         ),
         # The rank of the features costs about as much again as drawing and selecting.
         normals_per_trial=2 * case.normals_per_trial,
@@ -101,7 +105,7 @@ def first_interpolation(inputs: Inputs, settings: Settings) -> FirstTrue:
 
         def draw(chunk: int, trials: int, width: int = width) -> Proportion:
             seed = seeding.derive(settings.seed, "theorem-11", "first-true", width, chunk)
-            return interpolate(inputs, settings, width, trials, seed)[0]
+            return interpolate(inputs, settings, {"width": width}, trials, seed)[0]
 
         result = decide(draw, 1 - settings.failure, error, min(trials, 20_000))
         if result.decision is Decision.ABOVE:
@@ -112,13 +116,13 @@ def first_interpolation(inputs: Inputs, settings: Settings) -> FirstTrue:
 
 def curves(inputs: Inputs, settings: Settings) -> list[Curve]:
     """The bracket of Theorem 10; for ``k >= 2`` only its upper edge speaks of Theorem 11."""
-    bracket, claimed = disjoint_curves(inputs, settings)
+    bracket, proved, claimed = disjoint_curves(inputs, settings)
     if settings.k == 1:
-        return [bracket, claimed]
+        return [bracket, proved, claimed]
     upper = dataclasses.replace(
         bracket, label="upper bound: patterns not disjoint", kind="exact", log_failure_lower=None
     )
-    return [upper, claimed]
+    return [upper, proved, claimed]
 
 
 STATEMENT = Statement(

@@ -34,7 +34,7 @@ def claim(input_dim: int, settings: Settings) -> Rotation:
 
 STATEMENT = rotation_statement(
     "theorem-8",
-    "Theorem 8 (pointwise: one fixed x')",
+    "Theorem 8 (for one fixed x' and for every x')",
     "If all rows of W are at most 10 sqrt(m) long and l >= C ((m + log(1/delta))/gamma)(1/(1 - alpha^2)) log(...), "
     "then with probability at least 1 - delta 2^-m the activation patterns of Wx and Wx' differ for every x' whose "
     "cosine with x is at most alpha.",

@@ -31,7 +31,7 @@ def claim(input_dim: int, settings: Settings) -> Rotation:
 
 STATEMENT = rotation_statement(
     "theorem-9",
-    "Theorem 9 (pointwise: one fixed x')",
+    "Theorem 9 (for one fixed x' and for every x')",
     "If all rows of W are at most 10 sqrt(m) long and l >= C ((m + log(1/delta))/gamma)(1/beta) log(...), then with "
     "probability at least 1 - delta 2^-m the activation patterns of Wx and Wx' differ for every x' = c (x + Delta x) "
     "with Delta x perpendicular to x and |Delta x|^2/|x|^2 >= beta.",

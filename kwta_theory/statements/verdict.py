@@ -79,6 +79,7 @@ class Verdict:
         first_true_log_width: the same as a logarithm of the width.
         witness: for REFUTED, Python that replays the evidence; otherwise ``None``.
         routes_agree: whether all routes can be right at once; where not, one of them is wrong.
+        log_width: natural logarithm of the width, which ``parameters`` holds in words; ``None`` where there is none.
         seconds: wall-clock time spent. The only field that differs between two runs with the same seed.
     """
 
@@ -102,6 +103,7 @@ class Verdict:
     seconds: float = field(compare=False)
     also: tuple[LogBracket, ...] = ()
     findings: tuple[Finding, ...] = ()
+    log_width: float | None = None
 
     @property
     def label(self) -> str:

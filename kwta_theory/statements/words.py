@@ -6,16 +6,16 @@ import math
 
 
 def power_of_ten(log_value: float, digits: int = 1) -> str:
-    """``exp(log_value)`` as ``"8.5e8"``, and as ``"10^2479321"`` beyond the range of a float.
+    """``exp(log_value)`` as ``"8.5e8"``, and as ``"10^2,479,321"`` beyond the range of a float.
 
     >>> power_of_ten(math.log(8.5e8)), power_of_ten(5.7e6), power_of_ten(-math.inf)
-    ('8.5e8', '10^2475479', '0')
+    ('8.5e8', '10^2,475,479', '0')
     """
     if log_value == -math.inf:
         return "0"
     exponent = log_value / math.log(10)
     if abs(exponent) >= 1000:
-        return f"10^{exponent:.0f}"
+        return f"10^{exponent:,.0f}"
     whole = math.floor(exponent)
     mantissa = f"{10 ** (exponent - whole):.{digits}f}"
     if mantissa.startswith("10"):

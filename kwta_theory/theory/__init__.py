@@ -1,6 +1,12 @@
 """Exact laws without randomness, and what the paper's proofs grant in numbers. Nothing here imports torch."""
 
 from kwta_theory.theory.chi_square import chi_square_log_tail
+from kwta_theory.theory.exact_arguments import (
+    RotationBound,
+    theorem8_exact_argument,
+    theorem8_exact_failure,
+    theorem10_exact_failure,
+)
 from kwta_theory.theory.pair_laws import (
     beta_from_cosine,
     cosine_from_beta,
@@ -23,6 +29,7 @@ from kwta_theory.theory.sphere import log_cap_fraction, log_packing_bound
 
 __all__ = [
     "QuadratureError",
+    "RotationBound",
     "beta_from_cosine",
     "chi_square_log_tail",
     "cosine_from_beta",
@@ -36,7 +43,10 @@ __all__ = [
     "log_packing_bound",
     "overlap_probability",
     "same_pattern",
+    "theorem8_exact_argument",
+    "theorem8_exact_failure",
     "theorem8_width",
     "theorem9_width",
+    "theorem10_exact_failure",
     "theorem10_log_width",
 ]

@@ -35,6 +35,7 @@ HOLDS = Verdict(
     witness=None,
     routes_agree=True,
     seconds=1.25,
+    log_width=math.log(4096),
 )
 REFUTED = dataclasses.replace(HOLDS, outcome=Outcome.REFUTED, witness="replay()", measured=None, exact=None)
 CURVES = [
