@@ -4,7 +4,12 @@ For ``gamma < 0.48`` and unit vectors at a cosine ``alpha in (0.5, 1)``, with pr
 2^(-Theta((1/alpha^2 - 1) gamma l))`` some winner ``i`` of ``W x`` falls below some loser ``j`` at ``x'`` by the
 margin ``sqrt(1 - alpha^2)/(24 alpha) sqrt(2 pi)``. Theta is read as the explicit bound at which the proof arrives,
 ``4 exp(-eps^2 gamma l/24) + (2/3)^(eps gamma l/2) + (1/2)^(eps gamma l/2)`` with ``eps = sqrt(1 - alpha^2)/(96
-alpha)``. That bound is empty below a width of some millions; it is judged where it first says something.
+alpha)``. That bound is empty below a width of some millions; it is judged where it first says something. (The text goes
+on to ``6 (2/3)^(eps^2 gamma l/24) = 2^(-Theta(.))``, where the factor 6 is lost: that line is below 1 only from ``eps^2
+gamma l`` of about 106 on.) The same bound is judged for the lemma's other conclusion, ``A(Wx) != A(Wx')``, which
+follows from the first.
+
+Two further routes go the proof's own way, with exact probabilities for its steps: see ``theory.lemma5_steps``.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from kwta_theory.statements.pointwise import check_sparsity_ratio
 from kwta_theory.statements.search import smallest_width
 from kwta_theory.statements.settings import Settings
 from kwta_theory.statements.verdict import LogBracket
+from kwta_theory.theory.lemma5_steps import lemma5_best_steps, lemma5_exact_steps
 
 
 def check_hypotheses(settings: Settings) -> None:
@@ -56,19 +62,30 @@ def log_no_margin(width: int, settings: Settings) -> float:
 def cases(inputs: Inputs, settings: Settings) -> Iterator[Case]:
     """At the width asked for, and where the bound first allows a failure probability of at most one half."""
     del inputs  # the law depends on the cosine alone
-    yield case(settings.width, settings, simulated=True)
-    yield case(width_for(settings, math.log(0.5)), settings, simulated=False)  # tens of millions: seconds a trial
+    granted = width_for(settings, math.log(0.5))  # tens of millions: seconds a trial
+    for width, simulated in ((settings.width, True), (granted, False)):
+        yield case(width, settings, theory.lemma5_margin(settings.cosine), simulated=simulated)
+        # That the patterns differ is counted by Theorem 8 on drawn layers: one count of the same layers is enough.
+        yield case(width, settings, 0.0, simulated=False)
 
 
-def case(width: int, settings: Settings, *, simulated: bool) -> Case:
-    """The claim at one width."""
+def case(width: int, settings: Settings, margin: float, *, simulated: bool) -> Case:
+    """The claim at one width; without the margin it is the other conclusion, that the patterns differ."""
     k = checks.winners(width, settings.sparsity_ratio)
-    margin = theory.lemma5_margin(settings.cosine)
     arguments = f"{width}, {k}, {settings.cosine!r}"
 
     def exact() -> LogBracket:
-        value = log_no_margin(width, settings)
-        return LogBracket(value, value, "the exact law of a pair with margin")
+        value = theory.same_pattern(width, k, settings.cosine, margin=margin, log=True)
+        law = "the exact law of a pair with margin" if margin else "the exact law of a pair"
+        return LogBracket(value, value, law)
+
+    def own_steps() -> LogBracket:
+        value = lemma5_exact_steps(width, settings.sparsity_ratio, settings.cosine, log=True)
+        return LogBracket(-math.inf, value, "the proof's steps with exact probabilities")
+
+    def best_steps() -> LogBracket:
+        value = lemma5_best_steps(width, settings.sparsity_ratio, settings.cosine, log=True, margin=margin)
+        return LogBracket(-math.inf, value, "the same steps with the best window")
 
     def simulate(trials: int, seed: int) -> Sample:
         from kwta_theory import simulation
@@ -99,21 +116,26 @@ def case(width: int, settings: Settings, *, simulated: bool) -> Case:
         granted_log_width=None,
         exact=exact,
         exact_call=f"from kwta_theory import theory; theory.same_pattern({arguments}, margin={margin!r}, log=True)",
+        also=(own_steps, best_steps),
         simulate=simulate if simulated else None,
         simulate_call=(
             f"from kwta_theory import simulation; simulation.same_pattern({arguments}, {{trials}}, margin={margin!r}, "
             "seed={seed})"
         ),
         normals_per_trial=2.0 * width,
-        first_true=lambda: first_true(settings),
+        first_true=lambda: first_true(settings, margin),
+        scope=None if margin else "A(Wx) != A(Wx')",
     )
 
 
-def first_true(settings: Settings) -> FirstTrue:
+def first_true(settings: Settings, margin: float) -> FirstTrue:
     """The smallest width at which the event has a probability of at least one half, whatever the bound says."""
-    width = smallest_width(
-        lambda width: log_no_margin(width, settings) <= math.log(0.5), math.ceil(1 / settings.sparsity_ratio), 10**9
-    )
+
+    def holds(width: int) -> bool:
+        k = checks.winners(width, settings.sparsity_ratio)
+        return theory.same_pattern(width, k, settings.cosine, margin=margin, log=True) <= math.log(0.5)
+
+    width = smallest_width(holds, math.ceil(1 / settings.sparsity_ratio), 10**9)
     if width is None:
         return FirstTrue("with probability 1/2 at no width up to 1e9", None)
     return FirstTrue(f"with probability 1/2 at width {width:,} (exact law)", math.log(width))
@@ -126,8 +148,13 @@ def curves(inputs: Inputs, settings: Settings) -> list[Curve]:
     widths = [round(math.exp(low + (high - low) * i / 48)) for i in range(49)]
     logs = tuple(map(math.log, widths))
     bound = [min(log_bound(width, settings), 0.0) for width in widths]
+    at = settings.sparsity_ratio, settings.cosine
+    own = [min(lemma5_exact_steps(width, *at, log=True), 0.0) for width in widths]
+    best = [min(lemma5_best_steps(width, *at, log=True), 0.0) for width in widths]
     return [
         Curve("exact law with margin", "exact", logs, tuple(log_no_margin(width, settings) for width in widths)),
+        Curve("the proof with exact tails", "proved", logs, tuple(own)),
+        Curve("the proof with exact tails and the best window", "proved", logs, tuple(best)),
         Curve("claimed: the proof's bound", "claimed", logs, tuple(bound)),
     ]
 
