@@ -1,4 +1,4 @@
-"""Theorem 1 (dense discontinuities), for one fixed ``x'``.
+"""Theorem 1 (dense discontinuities), for one fixed ``x'`` and for every ``x'``.
 
 The main text asks for ``l >= Omega((m/gamma)(1/beta) log((m/gamma)(1/beta)))`` and promises, with probability at
 least ``1 - 2^-m``, a pattern of ``W x'`` unlike that of ``W x`` for every ``x'`` with ``d^2(x, x')/|x|^2 >= beta``.

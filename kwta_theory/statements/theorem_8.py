@@ -1,10 +1,13 @@
-"""Theorem 8 (rotating a vector a little bit may change the activation pattern), for one fixed ``x'``.
+"""Theorem 8 (rotating a vector a little bit may change the activation pattern): one fixed ``x'``, and every ``x'``.
 
 With ``gamma < 0.48``, ``alpha in (0.5, 1)`` and all rows of ``W`` at most ``10 sqrt(m)`` long, a width of ``C ((m +
 log(1/delta))/gamma)(1/(1 - alpha^2)) log(...)`` makes the patterns of ``W x`` and ``W x'`` differ for every ``x'`` at
 a cosine of at most ``alpha``, with probability at least ``1 - delta 2^-m``. Checked at a cosine of exactly ``alpha``:
 by Slepian's inequality the probability of the same pattern grows with the cosine, so this is the hardest ``x'`` taken
-alone.
+alone; and by Lemma 2 the points at that cosine are the hardest taken together.
+
+In the text: the last step of the proof conditions on bounded rows but bounds the failure without the condition, so that
+the theorem as stated needs a division by 0.99; and the radius of the net is printed under a root that it does not have.
 """
 
 from __future__ import annotations

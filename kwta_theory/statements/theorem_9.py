@@ -1,4 +1,4 @@
-"""Theorem 9 (the formal version of Theorem 1), for one fixed ``x'``.
+"""Theorem 9 (the formal version of Theorem 1), for one fixed ``x'`` and for every ``x'``.
 
 Theorem 8 with the angle given by the perpendicular distance: ``x' = c (x + Delta x)``, ``Delta x`` perpendicular to
 ``x`` and ``|Delta x|^2/|x|^2 >= beta``, so that the squared cosine is at most ``1/(1 + beta)``. "Some scalar c" lets
