@@ -122,7 +122,7 @@ def theorem8_exact_argument(
         return RotationBound(best.log_failure + condition, margin, best.difference, best.angle, best.log_caps)
 
     center = math.log(_TYPICAL_MARGIN * sine * m / k)
-    high = min(center + _MARGIN_REACH, math.log(4.0 * sine))
+    high = min(center + _MARGIN_REACH, math.log(sine))  # larger ones forgive so much that the bound exceeds 1
     least = optimize.minimize_scalar(
         lambda log_margin: with_margin(log_margin).log_failure,
         bounds=(min(center, high) - _MARGIN_REACH, high),

@@ -11,6 +11,7 @@ from scipy import special, stats
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.theory import (
     cosine_from_beta,
+    intersecting_patterns,
     lemma5_failure_bound,
     lemma5_margin,
     same_pattern,
@@ -18,6 +19,8 @@ from kwta_theory.theory import (
     theorem9_width,
     theorem10_log_width,
 )
+from kwta_theory.theory.exact_arguments import first_width, theorem8_exact_failure, theorem10_exact_failure
+from kwta_theory.theory.proof_bounds import theorem8_log_width
 
 COSINES = st.floats(0.5, 1.0, exclude_min=True, exclude_max=True)
 
@@ -99,9 +102,81 @@ def test_theorem8_width_grows_with_what_is_harder():
     assert theorem8_width(10, 0.1, 0.9, failure=0.1) > width
 
 
+def theorem8_by_mpmath(m, ratio, cosine, delta):
+    """Bisection on ``log l`` in the paper's own symbols at 50 digits."""
+    with mp.workdps(50):
+        alpha, gamma = mp.mpf(cosine), mp.mpf(ratio)
+        sine = mp.sqrt(1 - alpha**2)
+        epsilon = sine / (96 * alpha)
+
+        def log_bound(width):
+            terms = 4 * mp.exp(-(epsilon**2) * gamma * width / 24)
+            terms += mp.mpf(2) ** (epsilon * gamma * width / 2) / mp.mpf(3) ** (epsilon * gamma * width / 2)
+            terms += mp.mpf(2) ** (-epsilon * gamma * width / 2)
+            return m * mp.log(1 + 720 * alpha * mp.sqrt(m * width) / (mp.sqrt(2 * mp.pi) * sine)) + mp.log(terms)
+
+        low, high = mp.mpf(0), mp.mpf(2000)
+        for _ in range(70):
+            middle = (low + high) / 2
+            above = log_bound(mp.exp(middle)) > mp.log(mp.mpf(delta)) - m * mp.log(2)
+            low, high = (middle, high) if above else (low, middle)
+        return float(high)
+
+
+@pytest.mark.parametrize("m", [1, 2, 784, 10_000])
+@pytest.mark.parametrize("ratio", [0.479, 1e-3, 1e-300])
+@pytest.mark.parametrize(
+    ("cosine", "delta"), [(0.500001, 0.5), (0.9, 1e-300), (1 - 1e-9, 0.999999), (1 - 1e-15, 5e-324)]
+)
+def test_theorem8_log_width_against_mpmath(m, ratio, cosine, delta):
+    """1e-11 of the logarithm; and of the width itself where it is a float."""
+    expected = theorem8_by_mpmath(m, ratio, cosine, delta)
+    assert theorem8_log_width(m, ratio, cosine, delta) == pytest.approx(expected, rel=1e-12)
+    if expected < 709:
+        assert theorem8_width(m, ratio, cosine, delta) == pytest.approx(math.exp(expected), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("m", "ratio", "cosine", "delta"),
+    [(1, 0.1, 0.9, 0.5), (2, 0.1, 0.95, 0.5), (2, 0.29, 0.999, 1e-6), (5, 0.2, 0.8, 0.05), (12, 0.05, 0.9, 0.5)],
+)
+def test_theorem8_exact_width_is_where_the_exact_bound_falls_to_the_claim(m, ratio, cosine, delta):
+    width = theorem8_width(m, ratio, cosine, delta, constants="exact")
+    assert width == int(width) <= theorem8_width(m, ratio, cosine, delta)
+    assert theorem8_log_width(m, ratio, cosine, delta, "exact") == math.log(width)
+    k = math.floor(ratio * width + 1e-9)
+    assert width == first_width(k, ratio)
+    assert theorem8_exact_failure(int(width), m, ratio, cosine) <= delta * 2.0**-m
+    if k > 1:
+        assert theorem8_exact_failure(first_width(k - 1, ratio), m, ratio, cosine) > delta * 2.0**-m
+    for later in (k + 1, k + 7, k + 40):  # it stays below
+        assert theorem8_exact_failure(first_width(later, ratio), m, ratio, cosine) <= delta * 2.0**-m
+    beta = 1 / cosine**2 - 1
+    assert theorem9_width(m, ratio, beta, delta, "exact") == theorem8_width(
+        m, ratio, cosine_from_beta(beta), delta, "exact"
+    )
+
+
+@pytest.mark.parametrize(("points", "k"), [(2, 1), (10, 1), (2, 3), (1000, 40)])
+@pytest.mark.parametrize(("cosine", "delta"), [(0.51, 0.5), (0.79, 0.05), (0.95, 1e-9), (1 - 1e-9, 0.5)])
+def test_theorem10_exact_width_is_where_the_exact_bound_falls_to_the_claim(points, k, cosine, delta):
+    log_width = theorem10_log_width(points, 784, k, cosine, delta, constants="exact")
+    assert log_width <= theorem10_log_width(points, 2, k, cosine, delta)
+    assert log_width == theorem10_log_width(points, 2, k, cosine, delta, constants="exact")
+    if log_width > math.log(2 * k + 2) and log_width < 1e7:
+        at = [theorem10_exact_failure(log_width * factor, points, k, cosine) for factor in (0.9999, 1.0, 1.0001)]
+        assert at[0] > delta > at[2]
+        assert at[1] == pytest.approx(delta, rel=1e-6)
+
+
+def test_theorem10_exact_width_of_one_winner_by_the_law_of_the_pair():
+    log_width = theorem10_log_width(10, 784, 1, 0.79, 0.05, constants="exact")
+    assert 45 * intersecting_patterns(None, 1, 0.79, log_width=log_width) == pytest.approx(0.05, rel=1e-9)
+
+
 def theorem10_by_mpmath(n, m, k, cosine, delta):
     """Bisection on ``log R`` in the proof's own quantities at 60 digits."""
-    with mp.workdps(60):
+    with mp.workdps(80):
         alpha, delta = mp.mpf(cosine), mp.mpf(delta)
         beta = (2 + alpha + mp.sqrt(2 - alpha**2)) / 4
         epsilon = (1 / beta - 1) / 2
@@ -112,7 +187,7 @@ def theorem10_by_mpmath(n, m, k, cosine, delta):
         def tail(z):
             return mp.gammainc(mp.mpf(m) / 2, z / 2, mp.inf, regularized=True)
 
-        low, high = mp.mpf(0), mp.mpf(40)
+        low, high = mp.mpf(0), mp.mpf(60)
         for _ in range(120):
             middle = (low + high) / 2
             square = mp.exp(2 * middle)
@@ -123,11 +198,19 @@ def theorem10_by_mpmath(n, m, k, cosine, delta):
 
 @pytest.mark.parametrize(
     ("n", "m", "k", "cosine", "delta"),
-    [(2, 2, 1, 0.51, 0.5), (10, 784, 3, 0.95, 0.5), (1000, 32, 40, 0.8, 0.01), (2, 5, 1, 0.999999, 0.999)],
+    [
+        (2, 2, 1, 0.51, 0.5),
+        (10, 784, 3, 0.95, 0.5),
+        (1000, 32, 40, 0.8, 0.01),
+        (2, 5, 1, 0.999999, 0.999),
+        (2, 2, 1, 1 - 1e-09, 0.5),
+        (10, 10000, 3, 0.6, 1e-300),
+        (10**9, 10000, 1, 1 - 1e-09, 5e-324),
+    ],
 )
 def test_theorem10_log_width_against_mpmath(n, m, k, cosine, delta):
     assert theorem10_log_width(n, m, k, cosine, delta) == pytest.approx(
-        theorem10_by_mpmath(n, m, k, cosine, delta), rel=1e-9
+        theorem10_by_mpmath(n, m, k, cosine, delta), rel=1e-10
     )
 
 
@@ -173,6 +256,9 @@ def test_lemma9_for_the_proof_of_theorem_10():
         (lambda: theorem8_width(2, 0.5, 0.9), r"sparsity_ratio=0.5 is outside the hypothesis of Theorem 8"),
         (lambda: theorem8_width(2, 0.1, 0.4), r"cosine=0.4 is outside the hypothesis of Theorem 8"),
         (lambda: theorem8_width(2, 0.1, 0.9, 1.0), r"failure=1.0 is outside the hypothesis of Theorem 8"),
+        (lambda: theorem8_width(2, 0.1, 0.9, 0.5, "sharp"), r"constants='sharp' is not allowed"),
+        (lambda: theorem8_width(2, 1e-306, 0.9), r"above the largest float; theorem8_log_width gives"),
+        (lambda: theorem10_log_width(2, 2, 1, 0.9, 0.5, "sharp"), r"constants='sharp' is not allowed"),
         (lambda: theorem9_width(2, 0.1, 1.0), r"beta=1.0 is outside the hypothesis of Theorem 9"),
         (lambda: theorem10_log_width(1, 2, 1, 0.9), r"points=1 is not allowed"),
         (lambda: theorem10_log_width(2, 1, 1, 0.9), r"input_dim=1 is not allowed"),
