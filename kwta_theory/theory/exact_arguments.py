@@ -241,8 +241,9 @@ def theorem10_exact_failure(
         P(Binomial(l, p) < k) <= exp((k - 1) p) P(Poisson(lambda) < k)
 
     because ``C(l, i) <= l^i / i!`` and ``(1-p)^(l-i) <= exp(-lambda + i p)``. The bound is minimised over ``lambda``.
-    For each ``lambda`` both terms decrease with ``l``, the first because ``P(Y > v | X > v)`` decreases with ``v``: so
-    where it falls below ``delta``, it stays below.
+    For each ``lambda`` both terms decrease with ``l``, so where the bound falls below ``delta``, it stays below: ``v``
+    increases with ``l``, and ``P(Y > v | X > v) = E[2 Q(T X) | X > v]`` with
+    ``T = sqrt((1 - alpha)/(1 + alpha))`` decreases with ``v`` (differentiate ``Q2(v, v)``).
 
     For ``k = 1`` the pair law is sharper: a common winner is the same pattern, whose probability increases with the
     cosine (Slepian), so ``C(N, 2)`` times :func:`intersecting_patterns` at ``alpha`` is a bound, too, and the lesser of
