@@ -20,6 +20,7 @@ from kwta_theory.theory.pair_laws import (
 from kwta_theory.theory.proof_bounds import (
     lemma5_failure_bound,
     lemma5_margin,
+    theorem8_log_width,
     theorem8_width,
     theorem9_width,
     theorem10_log_width,
@@ -45,6 +46,7 @@ __all__ = [
     "same_pattern",
     "theorem8_exact_argument",
     "theorem8_exact_failure",
+    "theorem8_log_width",
     "theorem8_width",
     "theorem9_width",
     "theorem10_exact_failure",
