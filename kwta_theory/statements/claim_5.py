@@ -116,6 +116,8 @@ def case(window: Window, width: int, settings: Settings) -> Case:
         return LogBracket(-math.inf, upper, "the least number of rows that E leaves in the window")
 
     arguments = f"{width}, {k}, {settings.cosine!r}"
+    # The witness names the layers drawn; those in E, which the judge counts, are fewer.
+    drawn = settings.budget.trials(NORMALS_PER_DRAW)
     name = "CLAIM_5" if window.upper else "CLAIM_6"
     module = "claim_5" if window.upper else "claim_6"
     return Case(
@@ -139,7 +141,7 @@ def case(window: Window, width: int, settings: Settings) -> Case:
         simulate=None if impossible else lambda trials, seed: sample(counts, window, trials, seed),
         simulate_call=(
             f"from kwta_theory.statements import claim_5, {module}; from kwta_theory.theory import lemma5_steps; "
-            f"claim_5.simulate_given_event(lemma5_steps.Lemma5Counts.of({arguments}), {module}.{name}, {{trials}}, "
+            f"claim_5.simulate_given_event(lemma5_steps.Lemma5Counts.of({arguments}), {module}.{name}, {drawn}, "
             "{seed})"
         ),
         normals_per_trial=NORMALS_PER_DRAW,
@@ -167,9 +169,9 @@ def claim(window: Window) -> Claim:
 
     def exact_law(context: RouteContext) -> Finding:
         generator = np.random.default_rng(np.random.SeedSequence([context.seed]))
-        layers, against, least, worst = 60, 0, math.inf, ""
+        layers, against, least, worst = 40, 0, math.inf, ""
         for _ in range(layers):
-            width = round(math.exp(generator.uniform(math.log(10), math.log(2e4))))
+            width = round(math.exp(generator.uniform(math.log(10), math.log(3e3))))
             k = max(2, math.floor(0.479 * width * math.exp(-generator.uniform(0.0, 3.0))))
             cosine = float(generator.uniform(0.501, 0.97))
             counts = Lemma5Counts.of(width, k, cosine)
@@ -186,7 +188,7 @@ def claim(window: Window) -> Claim:
             "the exact law given E at random widths, ratios and cosines",
             layers,
             against,
-            f"among {layers} layers up to width 20,000 the bound exceeds the probability by a factor of at least "
+            f"among {layers} layers up to width 3,000 the bound exceeds the probability by a factor of at least "
             f"exp({least:.2g})",
             witness if against else "",
         )
