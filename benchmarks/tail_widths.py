@@ -11,11 +11,13 @@ import argparse
 import math
 import time
 
+import numpy as np
+
 from kwta_theory import inputs, simulation
 
 ERROR = 1e-3
-# Each side of the bracket is one of at most this many looks: the error of the whole search is ERROR.
-LOOKS = 16
+# Every look draws afresh, a number of trials fixed beforehand, at an equal share of ERROR: the search errs at most so.
+LOOKS = 10
 
 
 def main() -> None:
@@ -55,20 +57,26 @@ def main() -> None:
         ratio = (options.trials / fast) / (trials / slow)
         print(f"l=1e{exponent}: tail {options.trials / fast:.0f}, gram {trials / slow:.2f} trials/s, ratio {ratio:.1f}")
 
-    # Bisection while the interval decides; where it does not, the bracket is what the trials can tell.
-    below, above = 4.0, 300.0
+    # Bisection while the intervals decide; a width that they leave open splits the rest into a search on either side,
+    # each with the widths still open. That P(all disjoint) grows with the width between the two ends is supposed.
+    below, above, unclear = 4.0, 300.0, [math.nan, math.nan]
     for look in range(LOOKS):
-        middle = math.sqrt(below * above) if above > 2 * below else (below + above) / 2
+        low_gap = (below, above if math.isnan(unclear[0]) else unclear[0])
+        high_gap = (below if math.isnan(unclear[1]) else unclear[1], above)
+        start, stop = max(low_gap, high_gap, key=lambda gap: gap[1] - gap[0])
+        middle = math.sqrt(start * stop) if stop > 2 * start else (start + stop) / 2
         result, _ = counted(options.search_trials, 1000 + look, method="tail", log_width=middle * math.log(10))
         found = result.all_pairs.interval(ERROR / LOOKS)
-        low, high = found.lower, found.upper
-        print(f"look {look}: log10 width {middle:.2f}, {result.all_pairs}, [{low:.4f}, {high:.4f}]", flush=True)
-        if low >= 0.95:
+        print(
+            f"look {look}: log10 width {middle:.2f}, {result.all_pairs}, [{found.lower:.4f}, {found.upper:.4f}]",
+            flush=True,
+        )
+        if found.lower >= 0.95:
             above = middle
-        elif high < 0.95:
+        elif found.upper < 0.95:
             below = middle
         else:
-            break
+            unclear = [float(np.nanmin([middle, *unclear])), float(np.nanmax([middle, *unclear]))]
     print(f"P(all disjoint) reaches 0.95 at log10 width in [{below:.2f}, {above:.2f}], error {ERROR:g}")
 
 
