@@ -211,7 +211,7 @@ def four_to_the_minus_m(true: bool) -> Case:
     return change_at(dataclasses.replace(rotation, log_failure=level), first_width(rotation))
 
 
-@plant("delta-in-the-denominator", "Theorem 8 with delta^2 2^-m at a width that reaches delta 2^-m")
+@plant("delta-squared", "Theorem 8 with delta^2 2^-m at a width that reaches delta 2^-m")
 def delta_squared(true: bool) -> Case:
     rotation = theorem_8.claim(6, SETTINGS)
     level = rotation.log_failure + (0 if true else math.log(DELTA))
@@ -338,7 +338,7 @@ def overlap_claim(predicted: float) -> Claim:
         return settle("the exact law, summed", abs(mean - predicted) <= slack, text, witness=f"{mean!r}")
 
     def drawn(context: RouteContext) -> Finding:
-        # 2,000 layers put the mean at +-0.0016; the wrong limits below are off by 0.09 or more.
+        # 2,000 layers put the mean at +-0.0016; the wrong limits below are off by 0.14 or more.
         result = simulation.pattern_overlap(width, k, cosine, 2_000, seed=context.seed, device="cpu")
         mean, error = result.mean[0, 1], result.standard_error[0, 1]
         against = int(abs(mean - predicted) > slack + 6 * error)
@@ -388,7 +388,7 @@ def even_in_the_cosine(true: bool) -> Claim:
 
     def counted() -> tuple[float, float]:
         overlap = simulation.pattern_overlap(10, 5, -0.6, 20_000, seed=5, device="cpu").histogram
-        # 6 standard errors of 20,000 trials are at most 0.021; the two laws differ by 0.2.
+        # 6 standard errors of 20,000 trials are at most 0.021; the two laws differ by 0.07.
         return abs(overlap[0 if true else 5] / 20_000 - theory.same_pattern(10, 5, 0.6)), 0.0213
 
     return comparison(
