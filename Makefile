@@ -20,7 +20,7 @@ lint: ## lint and format check
 types: ## type check
 	$(BIN)/mypy
 
-verify: ## check the paper's statements on real data (about two minutes)
+verify: ## check the paper's statements on real data (about four minutes)
 	$(BIN)/kwta verify
 
 benchmark: ## print the tables of speed and memory
