@@ -125,6 +125,20 @@ def test_the_integral_and_its_bound(n):
     assert math.isclose(factors, other, abs_tol=1e-5)
 
 
+def test_known_simplex_densities():
+    """Caps of angle t -> 0: 2 pi/(3 sqrt 3) in the plane, the tetrahedron's in space, n/e^1.5 in high dimensions."""
+    t = 1e-6
+    density = {
+        n: math.exp(lemma_6.log_simplex_bound(n + 1, t) + float(nets._log_fraction_below(n + 1, t)))
+        for n in (1, 2, 3, 10_000)
+    }
+    tetrahedron = 4 / 3 * (3 * math.acos(1 / 3) - math.pi) / ((8 / 3) ** 1.5 / (6 * math.sqrt(2)))
+    assert math.isclose(density[1], 1.0, rel_tol=1e-9)
+    assert math.isclose(density[2], 2 * math.pi / (3 * math.sqrt(3)), rel_tol=1e-9)
+    assert math.isclose(density[3], tetrahedron, rel_tol=1e-9)
+    assert math.isclose(density[10_000], 10_000 / math.exp(1.5), rel_tol=1e-3)
+
+
 def test_the_bounded_and_the_computed_integral_in_high_dimensions():
     for d in (4, 25, 100, 784, 10_000):
         surplus = lemma_6.log_simplex_bound(d, 1 / (d - 1)) - nets.log_net_lower_bound(d, 1 / (d - 1))
@@ -179,6 +193,8 @@ def test_random_caps_with_a_repair_by_trying():
 def test_where_the_printed_size_is_false():
     for d in (*range(25, 200), 784, 3072, 10_000):
         assert nets.log_net_lower_bound(d, 1 / (d - 1)) > nets.log_printed_net_size(d, 1 / (d - 1)) + 1e-3
+    for d in range(19, 25):  # with the integral computed
+        assert lemma_6.log_simplex_bound(d, 1 / (d - 1)) > nets.log_printed_net_size(d, 1 / (d - 1)) + 1e-3
     for d in range(2, 19):
         ratios = [
             lemma_6.log_simplex_bound(d, x) - nets.log_printed_net_size(d, x) for x in np.geomspace(1e-3, 0.9, 99)
