@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from kwta_theory.statements.bounds import Bounds
 
 STATEMENT_NAMES = (
-    "lemma-5, theorem-1, theorem-8, theorem-9, example-1, theorem-2, theorem-10, theorem-11, theorem-2-fixed-ratio"
+    "piecewise-linearity, appendix-b, lemma-1, lemma-2, lemma-3, lemma-4, claim-3, claim-4, claim-5, claim-6, "
+    "lemma-5, lemma-6, lemma-7, theorem-1, theorem-8, theorem-9, example-1, lemma-8, lemma-9, lemma-10, "
+    "theorem-2, theorem-10, remark-1, theorem-11, theorem-2-fixed-ratio, piecewise-linearity-as-printed, "
+    "appendix-b-as-printed, lemma-2-as-printed, lemma-6-as-printed, lemma-7-as-printed, lemma-9-as-printed"
 )
 INTERRUPTED = 130  # what shells use for a program ended by Ctrl-C
 app = typer.Typer(
@@ -75,7 +78,7 @@ def verify(
         list[str] | None, typer.Option(help=f"Judge only this statement. Repeatable. One of: {STATEMENT_NAMES}.")
     ] = None,
     budget: Annotated[
-        str, typer.Option(help="quick, standard or thorough: about 15 seconds, 2 minutes, 20 minutes on two cores.")
+        str, typer.Option(help="quick, standard or thorough: how many layers are drawn for a claim.")
     ] = "standard",
     trials: Annotated[
         int | None, typer.Option(help="At most so many trials of a claim, below the budget's own.")

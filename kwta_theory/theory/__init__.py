@@ -18,6 +18,7 @@ from kwta_theory.theory.exact_arguments import (
     theorem10_exact_failure,
 )
 from kwta_theory.theory.lemma5_steps import lemma5_best_steps, lemma5_epsilon, lemma5_exact_steps
+from kwta_theory.theory.nets import log_net_lower_bound, log_net_upper_bound, log_printed_net_size, sphere_net
 from kwta_theory.theory.pair_laws import (
     beta_from_cosine,
     cosine_from_beta,
@@ -62,11 +63,15 @@ __all__ = [
     "limiting_boundary_density",
     "limiting_overlap",
     "log_cap_fraction",
+    "log_net_lower_bound",
+    "log_net_upper_bound",
     "log_packing_bound",
+    "log_printed_net_size",
     "lwta_boundary_density",
     "overlap_probability",
     "relu_boundary_density",
     "same_pattern",
+    "sphere_net",
     "swap_value",
     "theorem8_exact_argument",
     "theorem8_exact_failure",
