@@ -51,6 +51,14 @@ def test_results_go_to_standard_output_and_progress_to_standard_error(tmp_path, 
     assert "first true at a width between" in sentences[0]
 
 
+def test_two_points_need_no_counting_to_find_the_width():
+    """The bracket over pairs is one pair: both of its ends are the same width."""
+    small = [argument if argument != "4" else "2" for argument in SMALL]
+    result = kwta("verify", *small, "--only", "theorem-10", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "by counting" not in result.stdout
+
+
 def test_quiet_leaves_standard_error_empty():
     result = kwta("verify", *SMALL, "--only", "lemma-5", "--quiet")
     assert result.exit_code == 0

@@ -26,7 +26,7 @@ from scipy import special
 
 from kwta_theory.inputs import Inputs
 from kwta_theory.statements.case import Claim, Statement
-from kwta_theory.statements.finding import Finding, RouteContext, search, settle
+from kwta_theory.statements.finding import Finding, RouteContext, search, settle, sufficient
 from kwta_theory.statements.lemma_5 import check_hypotheses
 from kwta_theory.statements.settings import Settings
 from kwta_theory.theory.lemma5_steps import lemma5_epsilon, lemma5_levels
@@ -96,12 +96,11 @@ def by_mills_ratio(context: RouteContext) -> Finding:
     del context
     largest = (1.0 + 2.0 * LARGEST_EPSILON) * LARGEST_RATIO
     factor = math.atanh(2.0 * LARGEST_EPSILON) / (8.0 * LARGEST_EPSILON)
-    return settle(
+    return sufficient(
         "Mills' ratio, which falls",
         largest < 0.5 and factor <= 1.0,
         f"(1 + 2 eps) gamma is at most {largest:.4f}, below 1/2, and R2' - R1' <= sqrt(2 pi) artanh(2 eps), at most "
         f"{factor:.4f} of what is claimed",
-        witness="import math; e = math.sqrt(3) / 96; (1 + 2 * e) * 0.48, math.atanh(2 * e) / (8 * e)",
     )
 
 

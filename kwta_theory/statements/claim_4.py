@@ -27,7 +27,7 @@ from kwta_theory.confidence import Proportion
 from kwta_theory.inputs import Inputs
 from kwta_theory.statements import words
 from kwta_theory.statements.case import Case, Claim, Curve, Sample, Statement
-from kwta_theory.statements.finding import Finding, RouteContext, search, settle
+from kwta_theory.statements.finding import Finding, RouteContext, search, sufficient
 from kwta_theory.statements.lemma_5 import check_hypotheses
 from kwta_theory.statements.settings import Settings
 from kwta_theory.statements.verdict import LogBracket
@@ -157,15 +157,11 @@ def claim(inequality: Inequality) -> Claim:
         del context
         # The quotient of the two rates is monotone in eps: its ends are enough.
         factor = min(least_chernoff_rate(inequality.number, e) / inequality.rate(e) for e in (1e-12, LARGEST_EPSILON))
-        return settle(
+        return sufficient(
             "Chernoff's exponent against the printed one",
             factor >= 1.0,
             f"the exponent of Chernoff's bound is at least {factor:.4g} times the printed one, for every eps up to "
             f"{LARGEST_EPSILON:.4g} and whatever the width",
-            witness=(
-                "from kwta_theory.statements import claim_4; e = claim_4.LARGEST_EPSILON; "
-                f"claim_4.least_chernoff_rate({inequality.number}, e), {inequality.rate(LARGEST_EPSILON)!r}"
-            ),
         )
 
     def exact_tails(context: RouteContext) -> Finding:

@@ -21,7 +21,7 @@ from kwta_theory.statements import words
 from kwta_theory.statements.case import Case, Curve, FirstTrue, Sample
 from kwta_theory.statements.search import LARGEST_MEASURED_WIDTH, smallest_log_width, widths_to_measure
 from kwta_theory.statements.settings import Settings
-from kwta_theory.statements.threshold import STEPS, Crossing, crossing
+from kwta_theory.statements.threshold import RESOLUTION, STEPS, Crossing, crossing
 from kwta_theory.statements.verdict import LogBracket
 
 # The relative accuracy that the laws of a pair are tested to; a bracket leaves room for it.
@@ -122,13 +122,13 @@ def law_widths(cosines: tuple[float, ...], k: int, failure: float, largest: floa
 
 
 def measured_crossing(inputs: Inputs, settings: Settings) -> Crossing | None:
-    """Between which widths drawn layers first reach the level; ``None`` where the budget does not decide anything.
+    """Between which widths drawn layers first reach the level; ``None`` where counting would add nothing.
 
     Any width can be drawn: ``method="tail"`` draws the rows that can win and no others.
     """
     below, above = law_widths(pair_cosines(inputs), settings.k, settings.failure, granted_log_width(inputs, settings))
-    if below is None or above is None:
-        return None
+    if below is None or above is None or above - below <= RESOLUTION:
+        return None  # not found, or known better than counting could: for two points the law is exact
     trials = settings.budget.trials(DECISIONS_PER_BUDGET * tail_cost(inputs, settings.k))
     needed = unanimous_trials_needed(1 - settings.failure, settings.budget.search_error, Decision.ABOVE)
     if needed is None or trials < needed:

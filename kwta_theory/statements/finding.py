@@ -75,3 +75,8 @@ def settle(route: str, holds: bool, text: str, witness: str, instances: int = 1,
     if holds:
         return Finding(route, Says.SETTLES, text, instances)
     return Finding(route, Says.REFUTES, text, instances, against, witness)
+
+
+def sufficient(route: str, holds: bool, text: str) -> Finding:
+    """The finding of a route that checks a sufficient condition: where it fails, nothing is said."""
+    return Finding(route, Says.SETTLES if holds else Says.SURVIVES, text)

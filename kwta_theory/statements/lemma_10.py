@@ -27,7 +27,7 @@ from kwta_theory.confidence import Proportion
 from kwta_theory.inputs import Inputs
 from kwta_theory.statements import words
 from kwta_theory.statements.case import Claim, Statement
-from kwta_theory.statements.finding import Finding, RouteContext, search, settle
+from kwta_theory.statements.finding import Finding, RouteContext, search, settle, sufficient
 from kwta_theory.statements.lemma_8 import net_gap
 from kwta_theory.statements.settings import Settings
 
@@ -116,12 +116,11 @@ def without_a_net(context: RouteContext) -> Finding:
     # e c sqrt((2n-1)/(4 pi)) grows with n; n c + log 2 > n c is given away.
     rest = 1.0 + math.log(CHORD) + 0.5 * math.log(7.0 / (4.0 * math.pi))
     least = min(*small, rest)
-    return settle(
+    return sufficient(
         "the leading term of the area, least over beta, for m = 2, 3, 4 and for all larger m",
         least >= 0.0,
         f"the probability is at least {math.exp(least):.4f} times the bound, for every m >= 2 and beta in (0.5, 1); "
         "for m = 1 it is 1/2, above a bound below 1/2",
-        witness="from kwta_theory.statements import lemma_10; [lemma_10.log_net_free_room(n) for n in range(1, 5)]",
     )
 
 

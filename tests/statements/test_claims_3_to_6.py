@@ -153,7 +153,7 @@ def test_chernoff_is_above_the_exact_tail(number):
 
 
 def test_an_exponent_that_is_too_large_is_refuted():
-    """1/3 for the 1/24 of (11), where 1/(8 (1 - gamma)) is true: tail, counts and both routes for all refute it."""
+    """1/3 for the 1/24 of (11), where 1/(8 (1 - gamma)) is true: tail, counts and the search over all refute it."""
     false = dataclasses.replace(claim_4.INEQUALITIES[0], rate=lambda e: e * e / 3)
     width = claim_4.width_for(false, SETTINGS) * 16
     case = claim_4.case(false, width, SETTINGS)
@@ -165,9 +165,9 @@ def test_an_exponent_that_is_too_large_is_refuted():
     assert replay(counted.witness) == counted.measured.failures.successes
     every = judge(claim_4.STATEMENT, "-", claim_4.claim(false), SETTINGS, 1e-4, 0)
     assert every.outcome is Outcome.REFUTED
-    assert len([f for f in every.findings if f.says is Says.REFUTES]) == 2
-    for finding in every.findings:
-        assert replay(finding.witness) is not None
+    # Chernoff's exponent is a sufficient condition: where it fails it says nothing, and the exact tails decide.
+    assert [finding.says for finding in every.findings] == [Says.SURVIVES, Says.REFUTES]
+    assert replay(every.witness) is not None
 
 
 def test_a_flipped_inequality_of_claim_4_is_refuted_by_counts():

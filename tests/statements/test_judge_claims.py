@@ -10,7 +10,7 @@ import pytest
 
 from kwta_theory.confidence import Proportion
 from kwta_theory.statements.case import Case, Claim, Sample, Statement
-from kwta_theory.statements.finding import Finding, RouteContext, Says, search, settle
+from kwta_theory.statements.finding import Finding, RouteContext, Says, search, settle, sufficient
 from kwta_theory.statements.judge import judge
 from kwta_theory.statements.settings import Budget, Settings
 from kwta_theory.statements.verdict import LogBracket, Outcome, Verdict
@@ -48,6 +48,11 @@ def test_one_instance_refutes_with_its_witness():
     assert verdict.outcome is Outcome.REFUTED
     assert verdict.witness == "draw(17)"
     assert judged(BROKEN).outcome is Outcome.REFUTED
+
+
+def test_a_sufficient_condition_that_fails_says_nothing():
+    assert judged(sufficient("a bound", True, "it is below")).outcome is Outcome.HOLDS
+    assert judged(sufficient("a bound", False, "it is not below"), SURVIVED).outcome is Outcome.UNDECIDED
 
 
 def test_a_proof_and_an_instance_against_it_decide_nothing():
