@@ -1,0 +1,165 @@
+"""Where chunks are drawn: here, in processes of this machine, or on a Dask cluster. All look alike: futures."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+from concurrent.futures import BrokenExecutor, Executor, Future
+from typing import Any, Protocol
+
+from kwta_theory.campaign.ledger import Chunk
+from kwta_theory.campaign.worker import Order, carry_out
+from kwta_theory.checks import InvalidArgumentError, check_integer
+
+NAMES = ("processes", "serial", "dask")
+# Threads of a worker process; set before its libraries are loaded, when they listen.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+# Workers that may die one after the other, without a chunk finished in between, before the run gives up.
+PATIENCE = 3
+
+
+class BackendError(Exception):
+    """Workers that cannot be reached or keep dying. The text is one sentence."""
+
+
+class Backend(Protocol):
+    """Something that carries out orders."""
+
+    @property
+    def slots(self) -> int:
+        """Orders that it should hold at a time, so that no worker waits."""
+        ...
+
+    def submit(self, order: Order) -> Future[list[Chunk]]:
+        """Begin an order."""
+        ...
+
+    def restart(self) -> None:
+        """After a worker has died: make it able to go on."""
+        ...
+
+    def close(self, *, kill: bool) -> None:
+        """End it; with ``kill`` at once, whatever it is doing."""
+        ...
+
+
+class Serial:
+    """In this process, one order after the other."""
+
+    slots = 1
+
+    def submit(self, order: Order) -> Future[list[Chunk]]:
+        """Carry it out before returning."""
+        future: Future[list[Chunk]] = Future()
+        try:
+            future.set_result(carry_out(order))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def restart(self) -> None:
+        """Nothing can have died."""
+
+    def close(self, *, kill: bool) -> None:
+        """Nothing to end."""
+
+
+class Processes:
+    """Processes of this machine, by joblib's loky: each with one thread, deaf to Ctrl-C, which the runner answers."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.slots = 2 * workers  # one in hand and one waiting for each
+        self._executor = self._start()
+
+    def _start(self) -> Executor:
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(self.workers, initializer=_ignore_interrupts, env=ONE_THREAD)
+
+    def submit(self, order: Order) -> Future[list[Chunk]]:
+        """Queue it."""
+        return self._executor.submit(carry_out, order)
+
+    def restart(self) -> None:
+        """Loky ends all workers when one dies: start them again."""
+        self._executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg]
+        self._executor = self._start()
+
+    def close(self, *, kill: bool) -> None:
+        """End the processes."""
+        self._executor.shutdown(wait=not kill, kill_workers=kill)  # type: ignore[call-arg]
+
+
+class Dask:
+    """A Dask cluster, found by the address of its scheduler, which moves the orders of a worker that is lost."""
+
+    def __init__(self, scheduler: str) -> None:
+        try:
+            distributed: Any = importlib.import_module("distributed")
+        except ImportError:
+            raise InvalidArgumentError(
+                "backend='dask' needs the package distributed: install kwta-theory[cluster]."
+            ) from None
+        try:
+            self._client: Any = distributed.Client(scheduler, timeout=10, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise BackendError(
+                f"no Dask scheduler answers at {scheduler!r}: {error or type(error).__name__}."
+            ) from None
+        self._executor = self._client.get_executor(pure=False)
+
+    @property
+    def slots(self) -> int:
+        """Two for each thread of the workers that are there now: a cluster may grow and shrink."""
+        threads = sum(self._client.nthreads().values())
+        return max(2, 2 * threads)
+
+    def submit(self, order: Order) -> Future[list[Chunk]]:
+        """Send it to the scheduler."""
+        return self._executor.submit(carry_out, order)
+
+    def restart(self) -> None:
+        """The scheduler has done it."""
+
+    def close(self, *, kill: bool) -> None:
+        """Leave the cluster as it is; orders in hand are cancelled."""
+        self._executor.shutdown(wait=not kill)
+        self._client.close(timeout=1 if kill else 10)
+
+
+def connect(backend: str, workers: int, scheduler: str | None) -> Backend:
+    """The backend of a name.
+
+    Args:
+        backend: ``"processes"``, ``"serial"`` or ``"dask"``. One process is no gain: ``workers=1`` draws in this one.
+        workers: processes.
+        scheduler: address of the Dask scheduler, such as ``"tcp://10.0.0.1:8786"``.
+
+    Raises:
+        InvalidArgumentError: an option that has no effect, or one that is missing.
+        BackendError: no scheduler answers.
+    """
+    workers = check_integer("workers", workers, minimum=1)
+    if backend not in NAMES:
+        raise InvalidArgumentError(f"backend={backend!r} is not allowed: it must be one of {', '.join(NAMES)}.")
+    if (backend == "dask") != (scheduler is not None):
+        raise InvalidArgumentError(
+            f"scheduler={scheduler!r} does not fit backend={backend!r}: an address is for 'dask', which needs one."
+        )
+    if backend != "processes" and workers != 1:
+        raise InvalidArgumentError(f"workers={workers} has no effect with backend={backend!r}: leave it out.")
+    if scheduler is not None:
+        return Dask(scheduler)
+    return Processes(workers) if backend == "processes" and workers > 1 else Serial()
+
+
+def died(error: BaseException) -> bool:
+    """Whether a future failed because its worker was lost, not because of what it drew."""
+    return isinstance(error, BrokenExecutor) or type(error).__name__ in ("KilledWorker", "CancelledError")
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
