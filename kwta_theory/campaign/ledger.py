@@ -88,7 +88,8 @@ class Ledger:
 
     Args:
         path: of the file. It is created, whole or not at all, when ``write`` and it is not there.
-        write: False to only read; the file is then not changed in any way.
+        write: False to only read: the file is not changed. (SQLite may leave an empty log beside it, which the next
+            writer removes.)
         wait: seconds to wait for another process that writes to it.
 
     Raises:
@@ -265,9 +266,10 @@ class Ledger:
 
     def _create(self) -> None:
         """Build the empty ledger under another name and move it: no reader ever sees half of one."""
-        if self._beside("-wal").exists():
+        log = self._beside("-wal")
+        if log.exists() and log.stat().st_size:
             raise LedgerError(
-                f"ledger {str(self.path)!r} is gone, but its log {self._beside('-wal').name!r} is still there: "
+                f"ledger {str(self.path)!r} is gone, but its log {log.name!r} is still there: "
                 "put the ledger back, or move the log away."
             )
         temporary = self._beside(f".{os.getpid()}.new")
@@ -287,6 +289,12 @@ class Ledger:
         if not header.startswith(b"SQLite format 3\x00") or len(header) < 100:
             what = "is empty" if not header else "is not a ledger (no SQLite file)"
             raise LedgerError(f"ledger {str(self.path)!r} {what}: it was left as it is.")
+        log = self._beside("-wal")
+        if not (log.exists() and log.stat().st_size):  # with a log, its pages complete the file
+            page = int.from_bytes(header[16:18]) or 1
+            size = int.from_bytes(header[28:32]) * (65536 if page == 1 else page)
+            if self.path.stat().st_size != size:
+                raise self._damaged(f"it has {self.path.stat().st_size} bytes, and its header says {size}")
         with contextlib.closing(self._reader()) as reader:
             if reader.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
                 raise LedgerError(f"ledger {str(self.path)!r} is a database of another program: it was left as it is.")
