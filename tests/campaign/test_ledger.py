@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -152,14 +154,19 @@ def test_no_permission_is_a_sentence(filled, monkeypatch):
         Ledger(filled, write=False)
 
 
+@pytest.fixture
+def open_folder():
+    """A directory that every user may read; pytest keeps its own to their owner."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
-def test_no_permission_for_a_real_user(tmp_path, filled):
-    folder = tmp_path / "closed"
-    folder.mkdir(mode=0o755)
+def test_no_permission_for_a_real_user(open_folder, filled):
+    folder = open_folder
     shutil.copy(filled, folder / "l.db")
-    for parent in tmp_path.parents[:2]:  # what pytest keeps to its owner
-        parent.chmod(0o755)
-    tmp_path.chmod(0o755)
     code = f"""
         import os
         import kwta_theory.campaign as campaign
