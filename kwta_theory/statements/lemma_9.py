@@ -32,6 +32,7 @@ from kwta_theory import checks
 from kwta_theory.inputs import Inputs
 from kwta_theory.statements.case import Claim, Statement
 from kwta_theory.statements.finding import Finding, Route, RouteContext, search, settle
+from kwta_theory.statements.lemma_8 import net_gap
 from kwta_theory.statements.settings import Settings
 
 TEXT = (
@@ -52,28 +53,17 @@ def check_hypotheses(settings: Settings) -> None:
         )
 
 
-def one_minus_beta(gap: float) -> float:
-    """``1 - beta`` of the second part, from ``gap = 1 - alpha`` in (0, 1], without cancellation.
+def shrinkage(cosine: float) -> float:
+    """``eps_alpha = 1 - (alpha + sqrt(1 - beta^2))/beta`` with the ``beta`` of the second part, for ``alpha < 1``.
 
-    ``1 - (alpha + sqrt(2 - alpha^2))/2 = gap^2 / (1 + gap + sqrt(1 + 2 gap - gap^2))``, and ``1 - beta`` is half of it.
+    With ``u = 1 - beta``: ``(1 - alpha - u - sqrt(u (2 - u)))/(1 - u)``, whose three terms are in the ratio 1 to
+    ``(1 - alpha)/4`` to ``1/sqrt(2)`` next to ``alpha = 1``, so that nothing cancels.
 
-    >>> math.isclose(1 - one_minus_beta(0.5), (2.5 + math.sqrt(1.75)) / 4)
-    True
-    """
-    return 0.5 * gap * gap / (1.0 + gap + math.sqrt(1.0 + gap * (2.0 - gap)))
-
-
-def shrinkage(gap: float) -> float:
-    """``eps_alpha = 1 - (alpha + sqrt(1 - beta^2))/beta`` with the ``beta`` of the second part; ``gap = 1 - alpha``.
-
-    With ``u = 1 - beta``: ``(gap - u - sqrt(u (2 - u)))/(1 - u)``, whose three terms are in the ratio 1 to ``gap/4``
-    to ``1/sqrt(2)`` for small gaps, so that nothing cancels.
-
-    >>> round(shrinkage(0.1), 6), round(shrinkage(1e-12) / 1e-12, 6)
+    >>> round(shrinkage(0.9), 6), round(shrinkage(1 - 2**-40) * 2**40, 6)
     (0.030265, 0.292893)
     """
-    u = one_minus_beta(gap)
-    return (gap - u - math.sqrt(u * (2.0 - u))) / (1.0 - u)
+    u = net_gap(cosine)
+    return (1.0 - cosine - u - math.sqrt(u * (2.0 - u))) / (1.0 - u)
 
 
 def largest_cosine(alpha: float, beta: float) -> float:
@@ -193,11 +183,11 @@ def positive_shrinkage(alpha: float) -> Route:
 
 def second_part(alpha: float) -> Claim:
     """``cos(y, z) <= (1 - eps_alpha) beta`` with the explicit ``eps_alpha > 0``, for ``alpha`` in [0, 1)."""
-    gap = 1.0 - alpha
-    beta, eps = 1.0 - one_minus_beta(gap), shrinkage(gap)
+    gap = net_gap(alpha)
+    beta, eps = 1.0 - gap, shrinkage(alpha)
     bound = beta * (1.0 - eps)
-    sine = math.sqrt(one_minus_beta(gap) * (1.0 + beta))
-    room = alpha * one_minus_beta(gap) + sine * alpha * alpha / (1.0 + math.sqrt(gap * (1.0 + alpha)))
+    sine = math.sqrt(gap * (1.0 + beta))
+    room = alpha * gap + sine * alpha * alpha / (1.0 + math.sqrt((1.0 - alpha) * (1.0 + alpha)))
     if not 0.0 < eps < 1.0:
         room = -1.0
     return Claim(
@@ -213,7 +203,7 @@ def cases(inputs: Inputs, settings: Settings) -> Iterator[Claim]:
     """The first part on both sides of ``alpha = beta``, the second at the run's ``alpha``."""
     del inputs
     alpha = settings.cosine
-    yield first_part(alpha, 1.0 - one_minus_beta(1.0 - alpha))
+    yield first_part(alpha, 1.0 - net_gap(alpha))
     yield first_part(alpha, 0.5 * alpha)
     yield second_part(alpha)
 

@@ -57,14 +57,13 @@ def test_shrinkage_against_forty_digits(cosine):
         alpha = mp.mpf(cosine)
         beta = (2 + alpha + mp.sqrt(2 - alpha**2)) / 4
         expected = 1 - (alpha + mp.sqrt(1 - beta**2)) / beta
-        assert math.isclose(lemma_9.one_minus_beta(1 - cosine), float(1 - beta), rel_tol=1e-14)
-        assert math.isclose(lemma_9.shrinkage(1 - cosine), float(expected), rel_tol=2e-14)
-    assert math.isclose(lemma_9.one_minus_beta(1 - cosine), lemma_8.net_gap(cosine), rel_tol=1e-12)
+        assert math.isclose(lemma_8.net_gap(cosine), float(1 - beta), rel_tol=1e-14)
+        assert math.isclose(lemma_9.shrinkage(cosine), float(expected), rel_tol=2e-14)
 
 
 def test_shrinkage_falls_to_zero_with_the_gap():
-    gaps = np.geomspace(1e-300**0.4, 1.0, 500)
-    values = [lemma_9.shrinkage(gap) for gap in gaps]
+    gaps = 2.0 ** np.arange(-53, 1)  # so that 1 - gap is exact
+    values = [lemma_9.shrinkage(1.0 - gap) for gap in gaps]
     assert (np.diff(values) > 0).all()
     assert 0 < values[0] < values[-1] < 1
     assert math.isclose(values[0] / gaps[0], 1 - 1 / math.sqrt(2), rel_tol=1e-9)
@@ -131,8 +130,7 @@ def test_planted_falsehoods_are_refuted(step):
 
 def test_a_shrinkage_twice_as_large_is_refuted():
     """At alpha = 0.99: the exact maximum leaves room for about twice the paper's, so three times is too much."""
-    gap = 0.01
-    beta, eps = 1 - lemma_9.one_minus_beta(gap), lemma_9.shrinkage(gap)
+    beta, eps = 1 - lemma_8.net_gap(0.99), lemma_9.shrinkage(0.99)
     bound = (1 - 4 * eps) * beta
     assert lemma_9.random_triples(0.99, beta, bound)(CONTEXT).says is Says.REFUTES
     assert lemma_9.random_triples(0.99, beta, (1 - eps) * beta)(CONTEXT).says is Says.SURVIVES
