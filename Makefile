@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install test lint types verify benchmark
+.PHONY: help install test lint types verify benchmark experiments figures
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -22,6 +22,13 @@ types: ## type check
 
 verify: ## check the paper's statements on real data (about four minutes)
 	$(BIN)/kwta verify
+
+experiments: ## run every experiment at the quick budget into results/ (under ten minutes)
+	set -e; for script in experiments/*.py; do echo "$$script"; $(BIN)/python $$script --quiet; done
+
+figures: experiments ## and copy their figures to docs/figures/experiments/
+	mkdir -p docs/figures/experiments
+	cp results/*/*.png docs/figures/experiments/
 
 benchmark: ## print the tables of speed and memory
 	$(BIN)/python benchmarks/gram_against_dense.py

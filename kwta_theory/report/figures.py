@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import math
 from collections.abc import Collection, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kwta_theory.report import plots
+from kwta_theory.report.plots import CLAIMED, EXACT, FIRST, GRANTED, LN10, MEASURED, PROVED
+from kwta_theory.report.plots import as_svg as as_svg  # for the HTML report
 from kwta_theory.statements import words
 from kwta_theory.statements.case import Curve
 from kwta_theory.statements.verdict import Measurement, Verdict
-
-LN10 = math.log(10)
-EXACT, CLAIMED, MEASURED, GRANTED, FIRST, PROVED = "#1f4e79", "#b5541c", "#2e7d32", "#b5541c", "#555555", "#7b3f9d"
-
 
 # For each set of inputs: the curves, and the verdicts on it.
 Panels = dict[str, tuple[list[Curve], list[Verdict]]]
@@ -108,11 +105,8 @@ def draw_count(axis: Axes, log_width: float, measured: Measurement, named: Colle
     x, interval, value = log_width / LN10, measured.interval, measured.failures.value
     label = "measured, with interval" if value > 0 else "measured, no failure: upper end of interval"
     shown = None if label in named else label
-    if value > 0:
-        axis.plot([x, x], [math.log10(interval.lower), math.log10(interval.upper)], color=MEASURED, linewidth=1.5)
-        axis.plot(x, math.log10(value), "o", color=MEASURED, markersize=5, label=shown)
-    else:
-        axis.plot(x, math.log10(interval.upper), marker="v", color=MEASURED, markersize=6, linestyle="", label=shown)
+    point = (x, value, interval.lower if value > 0 else 0.0, interval.upper)
+    plots.marks(axis, [point], label=shown, color=MEASURED, log=True)
     return label
 
 
@@ -133,14 +127,3 @@ def draw_widths(axis: Axes, verdicts: Sequence[Verdict], reach: float) -> None:
     first = next((v.first_true_log_width for v in verdicts if v.first_true_log_width is not None), None)
     if first is not None:
         axis.axvline(first / LN10, color=FIRST, linestyle="-.", linewidth=1, label="level first reached, at the latest")
-
-
-def as_svg(figure: Figure) -> str:
-    """The figure as SVG markup, without the XML prologue; the same figure gives the same text."""
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "kwta_theory", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
