@@ -270,8 +270,10 @@ def _caption(rows: Sequence[Row], seed: int) -> str:
         return ""
     count = f"{min(trials):,}" if min(trials) == max(trials) else f"{min(trials):,} to {max(trials):,}"
     limit = " (means without known bounds: in the limit of many trials)" if _asymptotic(rows) else ""
-    parts = [f"n = {count} trials a point, seed {seed}; all intervals hold together with probability at least "
-             f"{1 - ERROR:g}{limit}."]  # fmt: skip
+    parts = [
+        f"Points with bars: simulation, n = {count} trials each, seed {seed}; all intervals hold together with "
+        f"probability at least {1 - ERROR:g}{limit}."
+    ]
     if any(row["kind"] != "value" and row["estimate"] in (0.0, 1.0) for row in rows):
         parts.append("A triangle: seen in no trial (in all), so only the upper (lower) end of the interval is marked.")
     return " ".join(parts)

@@ -39,9 +39,7 @@ def statement_figure(panels: Panels) -> Figure:
         draw_panel(axis, curves, verdicts)
         if name != "-":
             axis.set_title(name, fontsize=10)
-    entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    columns = 3 if len(panels) > 1 else 2
-    figure.legend(entries.values(), entries, loc="outside lower center", ncols=columns, fontsize=8.5)
+    plots.legend(figure, columns=3 if len(panels) > 1 else 2)
     axes[0].set_ylabel("log10 of the probability of failure")
     return figure
 
@@ -72,11 +70,9 @@ def draw_curves(axis: Axes, curves: Sequence[Curve], floor: float) -> None:
         y = [max(value / LN10, 2 * floor) for value in curve.log_failure]
         if curve.kind == "bracket" and curve.log_failure_lower is not None:
             lower = [max(value / LN10, 2 * floor) for value in curve.log_failure_lower]
-            axis.fill_between(x, lower, y, color=EXACT, alpha=0.3, label=curve.label)
-            axis.plot(x, y, color=EXACT, linewidth=1)
-            axis.plot(x, lower, color=EXACT, linewidth=1)
+            plots.band(axis, x, lower, y, label=curve.label)
         elif curve.kind in ("exact", "proved"):
-            axis.plot(x, y, color=EXACT if curve.kind == "exact" else PROVED, linewidth=1.6, label=curve.label)
+            plots.law(axis, x, y, color=EXACT if curve.kind == "exact" else PROVED, label=curve.label)
         elif x[0] <= 3 * reach:
             axis.plot(x, y, color=CLAIMED, linewidth=2.2, label=curve.label)
         else:
@@ -97,15 +93,19 @@ def draw_measured(axis: Axes, verdicts: Sequence[Verdict], reach: float) -> None
 
 
 def draw_count(axis: Axes, log_width: float, measured: Measurement, named: Collection[str] = ()) -> str:
-    """One count: the frequency with its interval, or the upper end alone where no failure was seen.
+    """One count: the frequency with its interval, or one end of it where no failure, or nothing else, was seen.
 
     Returns:
         The label of the mark, which goes to the legend unless it is in ``named`` already.
     """
     x, interval, value = log_width / LN10, measured.interval, measured.failures.value
-    label = "measured, with interval" if value > 0 else "measured, no failure: upper end of interval"
+    label = "measured, with interval"
+    if value == 0:
+        label = "measured, no failure: upper end of interval"
+    elif value == 1:
+        label = "measured, only failures: lower end of interval"
     shown = None if label in named else label
-    point = (x, value, interval.lower if value > 0 else 0.0, interval.upper)
+    point = (x, value, interval.lower, interval.upper)
     plots.marks(axis, [point], label=shown, color=MEASURED, log=True)
     return label
 

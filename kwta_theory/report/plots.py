@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 from scipy import stats
 
@@ -36,7 +35,8 @@ EXACT, CLAIMED, MEASURED, GRANTED, FIRST, PROVED = "#1f4e79", "#b5541c", "#2e7d3
 PALETTE = ("#1f4e79", "#d08020", "#2e7d32", "#7b3f9d", "#b02a2a", "#3aa0b5", "#555555")
 # Of a caption, whose type is 8 points: letters to the inch, inches to the line.
 _LETTERS, _LINE = 15.5, 0.145
-_CAPTION = "caption"
+# Inches between what stands below the panels; the label of what does.
+_GAP, _BELOW = 0.08, "below"
 Numbers = npt.ArrayLike
 Row = Mapping[str, Any]
 
@@ -68,46 +68,39 @@ def legend(figure: Figure, *, columns: int = 3) -> None:
         label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     if entries:
-        figure.legend(entries.values(), entries, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
-        _above_caption(figure)
+        drawn = figure.legend(entries.values(), entries, loc="lower center", ncols=columns, fontsize=9, frameon=False)
+        drawn.set_label(_BELOW)
+        _stack(figure)
 
 
 def caption(figure: Figure, text: str) -> None:
     """Small text under the figure: n, seed, what the intervals mean. Lines are broken to the figure's width.
 
-    The figure grows by the height of the text, so that the panels keep theirs. A second caption is added below the
-    first.
+    The figure grows by the height of the text, so that the panels keep theirs. A second caption goes below the first.
     """
     width, height = figure.get_size_inches()
     lines = [line for part in text.splitlines() for line in textwrap.wrap(part, int(width * _LETTERS))]
-    extra = _LINE * len(lines) + 0.06
-    reserved = _reserved(figure) * height + extra
-    for earlier in captions(figure):
-        earlier.set_y((earlier.get_position()[1] * height + extra) / (height + extra))
-    figure.set_size_inches(width, height + extra)
-    figure.set_layout_engine("constrained", rect=(0, reserved / (height + extra), 1, 1 - reserved / (height + extra)))
-    figure.text(
-        *(0.01, 0.04 / (height + extra), "\n".join(lines)), fontsize=8, color="#333333", va="bottom", gid=_CAPTION
-    )
-    _above_caption(figure)
+    figure.set_size_inches(width, height + _LINE * len(lines) + _GAP)
+    figure.text(0.01, 0.0, "\n".join(lines), fontsize=8, color="#333333", va="bottom", label=_BELOW)
+    _stack(figure)
 
 
 def captions(figure: Figure) -> list[Text]:
     """The captions that a figure has."""
-    return [text for text in figure.texts if text.get_gid() == _CAPTION]
+    return [text for text in figure.texts if text.get_label() == _BELOW]
 
 
-def _reserved(figure: Figure) -> float:
-    """The part of the height that captions take."""
-    engine = figure.get_layout_engine()
-    return float(engine.get()["rect"][1]) if isinstance(engine, ConstrainedLayoutEngine) and captions(figure) else 0.0
-
-
-def _above_caption(figure: Figure) -> None:
-    """Legends of the figure stand at its lower edge, wherever the captions end."""
-    bottom = _reserved(figure)
+def _stack(figure: Figure) -> None:
+    """From the lower edge: captions, then the legend; the panels share what is left."""
+    height, bottom = figure.get_figheight(), 0.0  # in inches
+    for text in reversed(captions(figure)):
+        text.set_y((bottom + _GAP / 2) / height)
+        bottom += _LINE * len(text.get_text().splitlines()) + _GAP
     for entry in figure.legends:
-        entry.set_bbox_to_anchor((0, bottom, 1, 1 - bottom), figure.transFigure)
+        if entry.get_label() == _BELOW:
+            entry.set_bbox_to_anchor((0, bottom / height, 1, 1 - bottom / height), figure.transFigure)
+            bottom += entry.get_window_extent().height / figure.dpi + _GAP
+    figure.set_layout_engine("constrained", rect=(0, bottom / height, 1, 1 - bottom / height))
 
 
 @contextlib.contextmanager
@@ -154,12 +147,39 @@ def law(
         from_log: ``y`` holds natural logarithms, so values below the smallest float are allowed with ``log``.
         style: of the line, as in matplotlib.
     """
-    given = np.asarray(y, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logarithms = given if from_log else np.log(given)
-    shown = logarithms / LN10 if log else np.exp(given) if from_log else given
-    shown = np.where(np.isfinite(shown), shown, np.nan)
+    shown = _shown(y, log, from_log)
     axis.plot(np.asarray(x, dtype=np.float64), shown, style, color=color, linewidth=1.6, label=label)
+
+
+def band(
+    axis: Axes,
+    x: Numbers,
+    lower: Numbers,
+    upper: Numbers,
+    *,
+    label: str | None = None,
+    color: str = EXACT,
+    log: bool = False,
+    from_log: bool = False,
+) -> None:
+    """What lies between two exact bounds; the other arguments are those of :func:`law`.
+
+    With ``log`` a lower bound of 0 is drawn as 10^-400, below every axis.
+    """
+    places, low, high = np.asarray(x, dtype=np.float64), _shown(lower, log, from_log), _shown(upper, log, from_log)
+    if log:
+        low = np.where(np.isnan(low), -400.0, low)
+    axis.fill_between(places, low, high, color=color, alpha=0.25, linewidth=0, label=label)
+    for end in (low, high):
+        axis.plot(places, end, color=color, linewidth=1)
+
+
+def _shown(values: Numbers, log: bool, from_log: bool) -> npt.NDArray[np.float64]:
+    """What the axis shows of values or of their natural logarithms; NaN where it can show nothing."""
+    given = np.asarray(values, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shown = (given if from_log else np.log(given)) / LN10 if log else np.exp(given) if from_log else given
+    return np.where(np.isfinite(shown), shown, np.nan)
 
 
 def estimates(
