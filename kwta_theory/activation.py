@@ -11,6 +11,7 @@ from typing import SupportsIndex
 
 import torch
 
+from kwta_theory import _fast_pattern
 from kwta_theory.checks import InvalidArgumentError, check_integer, check_width_and_winners
 
 _DTYPES = (
@@ -78,6 +79,8 @@ def activation_pattern(y: torch.Tensor, k: SupportsIndex, dim: SupportsIndex = -
     dim = _check_tensor(y, dim)
     _, k = check_width_and_winners(y.shape[dim], k)
     y = y.detach()
+    if dim == y.ndim - 1 and _fast_pattern.usable(y):
+        return _fast_pattern.pattern(y, k)
     threshold = y.topk(k, dim=dim).values.narrow(dim, k - 1, 1)
     # Comparisons with NaN are False: "not below or equal" is what puts NaN above a threshold that is a number.
     # logical_not, not ~: the operator asks the CUDA driver for its device, which a fake tensor does not have.
