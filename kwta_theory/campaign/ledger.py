@@ -99,6 +99,7 @@ class Ledger:
 
     def __init__(self, path: str | os.PathLike[str], *, write: bool = True, wait: float = 0.0) -> None:
         self.path = Path(path)
+        self._file = self.path.resolve()
         self.write = write
         self._stack = contextlib.ExitStack()
         self._registered: set[str] = set()
@@ -128,23 +129,23 @@ class Ledger:
 
     # What was sampled.
 
-    def register(self, task: Task) -> None:
-        """Note a task and its labels.
+    def register(self, *tasks: Task) -> None:
+        """Note tasks and their labels, all or none.
 
         Raises:
-            LedgerError: the ledger holds trials of another version of its estimator.
+            LedgerError: the ledger holds trials of another version of an estimator.
         """
-        other = self._rows(
-            "SELECT version FROM tasks WHERE estimator = ? AND version <> ?", task.estimator, task.version
-        )
-        if other:
-            raise LedgerError(
-                f"ledger {str(self.path)!r} holds trials of version {other[0][0]} of {task.estimator!r}, and this "
-                f"package draws version {task.version}: their trials do not mix, so use another ledger."
-            )
+        there = self._rows("SELECT DISTINCT estimator, version FROM tasks")
+        for name, drawn in {(task.estimator, task.version) for task in tasks}:
+            for other, version in there:
+                if name == other and version != drawn:
+                    raise LedgerError(
+                        f"ledger {str(self.path)!r} holds trials of version {version} of {name!r}, and this package "
+                        f"draws version {drawn}: their trials do not mix, so use another ledger."
+                    )
+        labels = [(task.id, name, _dump(value)) for task in tasks for name, value in task.labels.items()]
         with self._transaction() as cursor:
-            cursor.execute("INSERT OR IGNORE INTO tasks VALUES (?, ?, ?, ?, ?, ?)", _task_row(task))
-            labels = [(task.id, name, _dump(value)) for name, value in task.labels.items()]
+            cursor.executemany("INSERT OR IGNORE INTO tasks VALUES (?, ?, ?, ?, ?, ?)", map(_task_row, tasks))
             cursor.executemany("INSERT OR IGNORE INTO labels VALUES (?, ?, ?)", labels)
 
     def tasks(self) -> list[Task]:
@@ -205,17 +206,30 @@ class Ledger:
 
         Args:
             counted: the next chunks of their task and seed, in order.
-            ahead: chunks that must wait.
+            ahead: chunks that must wait; one that is counted already need not.
             settled: tasks that need no more trials: what waits for them is dropped, since whether a chunk was drawn
                 ahead depends on the workers and must not show.
+
+        Raises:
+            LedgerError: a counted chunk whose predecessor is not there; the file cannot be written. Nothing is changed.
         """
         with self._transaction() as cursor:
-            for table, entries in (("chunks", counted), ("ahead", ahead)):
-                for task, seed, chunk in entries:
-                    cursor.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?, ?, ?, ?)", _row(task, seed, chunk))
-                    if table == "chunks":
-                        key = (task.id, seed, chunk.number)
-                        cursor.execute("DELETE FROM ahead WHERE task = ? AND seed = ? AND chunk = ?", key)
+            for task, seed, chunk in counted:
+                key = (task.id, seed, chunk.number)
+                before = "SELECT 1 FROM chunks WHERE task = ? AND seed = ? AND chunk = ? - 1"
+                if chunk.number and not cursor.execute(before, key).fetchone():
+                    raise LedgerError(
+                        f"ledger {str(self.path)!r} does not take chunk {chunk.number} of task {task.id[:12]} with "
+                        f"seed {seed}: chunk {chunk.number - 1} is not there."
+                    )
+                cursor.execute("INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?, ?)", _row(task, seed, chunk))
+                cursor.execute("DELETE FROM ahead WHERE task = ? AND seed = ? AND chunk = ?", key)
+            for task, seed, chunk in ahead:
+                cursor.execute(
+                    "INSERT OR IGNORE INTO ahead SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS "
+                    "(SELECT 1 FROM chunks WHERE task = ?1 AND seed = ?2 AND chunk = ?3)",
+                    _row(task, seed, chunk),
+                )
             for task, seed in settled:
                 cursor.execute("DELETE FROM ahead WHERE task = ? AND seed = ?", (task.id, seed))
 
@@ -262,7 +276,8 @@ class Ledger:
         return lock
 
     def _beside(self, ending: str) -> Path:
-        return self.path.with_name(self.path.name + ending)
+        """A file that belongs to the ledger; where the path is a link, it lies beside the file, as SQLite's do."""
+        return self._file.with_name(self._file.name + ending)
 
     def _create(self) -> None:
         """Build the empty ledger under another name and move it: no reader ever sees half of one."""
@@ -278,9 +293,10 @@ class Ledger:
                 connection.executescript(
                     f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; {_SCHEMA}"
                 )
-            temporary.replace(self.path)
+            temporary.replace(self._file)
         finally:
             temporary.unlink(missing_ok=True)
+            temporary.with_name(temporary.name + "-journal").unlink(missing_ok=True)
 
     def _check_file(self) -> None:
         """Refuse what is no whole ledger, through a connection that cannot change it."""
@@ -360,8 +376,8 @@ class Ledger:
             raise LedgerError(f"ledger {str(self.path)!r} was opened for reading: it cannot be written.")
         with self._sentences("written"):
             cursor = self._connection.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
             try:
+                cursor.execute("BEGIN IMMEDIATE")
                 yield cursor
                 cursor.execute("COMMIT")
             except BaseException:

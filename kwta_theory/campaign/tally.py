@@ -39,6 +39,8 @@ class Moments:
     def __post_init__(self) -> None:
         for name in ("total", "squares"):
             value = getattr(self, name)
+            if type(value) is Fraction:  # already exact: every sum of two tallies comes by here
+                continue
             try:
                 object.__setattr__(self, name, Fraction(value))
             except (TypeError, ValueError, OverflowError, ZeroDivisionError):
@@ -50,7 +52,14 @@ class Moments:
     def of(cls, values: npt.ArrayLike) -> Moments:
         """The sums of an array of values, of any shape, rounded once each, whatever the order of the values."""
         array = np.asarray(values, dtype=np.float64).ravel()
-        return cls(Fraction(math.fsum(array)), Fraction(math.fsum(array * array)))
+        try:
+            with np.errstate(over="ignore"):
+                return cls(Fraction(math.fsum(array)), Fraction(math.fsum(array * array)))
+        except (OverflowError, ValueError):  # infinite or not a number, in the values or in their sums
+            largest = np.abs(array).max()
+            raise InvalidArgumentError(
+                f"values up to {largest:g} are not allowed: their squares must have a finite sum."
+            ) from None
 
     def __add__(self, other: Moments) -> Moments:
         if not isinstance(other, Moments):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -42,8 +44,9 @@ class Task:
 
     def __post_init__(self) -> None:
         for name, value in {**self.parameters, **self.labels}.items():
-            if isinstance(value, bool) or not isinstance(value, int | float | str) or value != value:
-                raise InvalidArgumentError(f"{name}={value!r} is not allowed: it must be a number or a text.")
+            infinite = isinstance(value, float) and not math.isfinite(value)
+            if isinstance(value, bool) or not isinstance(value, int | float | str) or infinite:
+                raise InvalidArgumentError(f"{name}={value!r} is not allowed: it must be a finite number or a text.")
 
     @classmethod
     def of(
@@ -84,7 +87,7 @@ class Task:
         }
         return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """32 hexadecimal digits of BLAKE2b of :attr:`canonical`: the same on every machine."""
         return hashlib.blake2b(self.canonical.encode(), digest_size=16).hexdigest()

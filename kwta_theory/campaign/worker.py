@@ -13,6 +13,9 @@ from kwta_theory.campaign.estimators import Estimator, Value
 from kwta_theory.campaign.ledger import Chunk
 from kwta_theory.campaign.tally import Tally
 
+# An order of several chunks grows until it takes about this long: below it, sending costs more than drawing.
+ORDER_SECONDS = 0.5
+
 
 class EstimatorError(Exception):
     """A chunk that could not be drawn. The text is one sentence with the task and the cause."""
@@ -27,21 +30,36 @@ class Order:
         parameters: canonical.
         chunk_trials: trials in each chunk.
         chunks: ``(number, seed of its random numbers)``.
+        seconds: no chunk is begun that would probably end after so long, except the first. So an order is never much
+            longer than a chunk or than this, whatever its author thought a chunk would take.
     """
 
     estimator: Estimator
     parameters: Mapping[str, Value]
     chunk_trials: int
     chunks: tuple[tuple[int, int], ...]
+    seconds: float = ORDER_SECONDS
 
 
 def carry_out(order: Order) -> list[Chunk]:
-    """Draw the chunks of an order, one after the other, on one core.
+    """Draw the chunks of an order, one after the other, on one core: those from its beginning that its time allows.
 
     Raises:
-        EstimatorError: the estimator failed, is of another version here, or returned something else than it promised.
+        EstimatorError: the estimator failed at the first chunk, or returned something else than it promised. (A later
+            chunk that fails ends the order: it will be the first of another one.)
     """
-    return [_draw(order, number, seed) for number, seed in order.chunks]
+    start = time.perf_counter()
+    chunks: list[Chunk] = []
+    for number, seed in order.chunks:
+        try:
+            chunks.append(_draw(order, number, seed))
+        except EstimatorError:
+            if not chunks:
+                raise
+            break
+        if time.perf_counter() - start + chunks[-1].seconds > order.seconds:
+            break
+    return chunks
 
 
 def _draw(order: Order, number: int, seed: int) -> Chunk:
@@ -55,16 +73,18 @@ def _draw(order: Order, number: int, seed: int) -> Chunk:
             f"{type(error).__name__}: {error}"
         ) from error
     promised = {outcome.name: outcome.kind for outcome in order.estimator.outcomes}
+    shares = [name for name, kind in promised.items() if kind == "share"]
     right = (
         isinstance(tally, Tally)
         and tally.trials == order.chunk_trials
         and set(tally.counts) == {name for name, kind in promised.items() if kind == "event"}
         and set(tally.moments) == {name for name, kind in promised.items() if kind != "event"}
+        and all(0 <= tally.moments[name].squares <= tally.moments[name].total <= tally.trials for name in shares)
     )
     if not right:
         raise EstimatorError(
             f"{order.estimator.name} returned {tally!r}: it must be a tally of {order.chunk_trials} trials with "
-            f"{', '.join(promised)}."
+            f"{', '.join(f'{name} ({kind})' for name, kind in promised.items())}."
         )
     return Chunk(number, tally, time.perf_counter() - start)
 
