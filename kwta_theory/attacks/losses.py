@@ -1,0 +1,38 @@
+"""What an attack increases: per image, positive margin means misclassified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+from kwta_theory.checks import InvalidArgumentError
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def margin(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The largest wrong logit minus the right one, shape ``(B,)``.
+
+    Positive: misclassified. Zero is a tie, which counts as right only if the class with the smaller index is the right
+    one, as ``argmax`` has it: an attack must go beyond zero.
+    """
+    right = logits.gather(1, labels[:, None]).squeeze(1)
+    wrong = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    return wrong - right
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Per image, shape ``(B,)``."""
+    return functional.cross_entropy(logits, labels, reduction="none")
+
+
+LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "margin": margin}
+
+
+def loss_named(name: str) -> Loss:
+    """One of :data:`LOSSES`."""
+    if name not in LOSSES:
+        raise InvalidArgumentError(f"loss={name!r} is not known: it must be one of {', '.join(LOSSES)}.")
+    return LOSSES[name]
