@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kwta_theory import cli_campaign
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -325,6 +327,9 @@ def exit_code(verdicts: list[Verdict]) -> int:
     from kwta_theory.statements import Outcome
 
     return int(any(verdict.outcome is Outcome.REFUTED or not verdict.routes_agree for verdict in verdicts))
+
+
+cli_campaign.register(app)
 
 
 def main() -> None:
