@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 from kwta_theory import campaign, checks
 from kwta_theory.campaign.export import columns
-from kwta_theory.campaign.ledger import Total
+from kwta_theory.campaign.ledger import LARGEST_SEED, Total
 from kwta_theory.campaign.progress import reporter
 from kwta_theory.campaign.task import shown
 from kwta_theory.report import files, plots
@@ -35,6 +35,7 @@ BUDGETS = ("quick", "standard", "thorough")
 # Probability that any interval of an experiment misses; its intervals share it equally.
 ERROR = 1e-3
 INTERRUPTED = 130
+ROUNDING = 1e-9
 # Rows of the table on standard output; the file has them all.
 MOST_ROWS = 20
 Row = dict[str, Any]
@@ -116,8 +117,8 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
     """The command line of a script: ``raise SystemExit(main(EXPERIMENT))``.
 
     Returns:
-        0: done. 1: an interval misses the exact value, or the ledger, the workers or an estimator failed. 2: bad use.
-        130: interrupted; what was finished is kept.
+        0: done. 1: an interval misses the exact value, a comparison fails, or the ledger, the workers or an estimator
+        failed. 2: bad use. 130: interrupted; what was finished is kept.
     """
     options = _parser(experiment).parse_args(arguments)
     folder = options.results or Path("results") / experiment.name
@@ -151,10 +152,12 @@ def measure(
     """
     if budget not in BUDGETS:
         raise checks.InvalidArgumentError(f"budget={budget!r} is not known: it must be one of {', '.join(BUDGETS)}.")
+    checks.check_integer("seed", seed, 0, LARGEST_SEED)
+    checks.check_integer("workers", workers, minimum=1)
     table = [dict(row) for row in experiment.table(budget, seed)] if experiment.table else []
     if experiment.tasks is None or experiment.until is None:
         return Found(table, table, budget, seed, experiment.note)
-    tasks = list(dict.fromkeys(experiment.tasks(budget)))
+    tasks = _once(experiment.tasks(budget))
     until = experiment.until(budget)
     if until.seconds is not None:
         raise checks.InvalidArgumentError("until has seconds: an experiment stops by its data, the same everywhere.")
@@ -186,14 +189,18 @@ def write(experiment: Experiment, found: Found, folder: Path) -> None:
 
 
 def verdict(found: Found) -> tuple[str, bool]:
-    """How many intervals contain the exact value, in one sentence, and whether all do."""
-    rows = list(found.rows) + ([] if found.table is found.rows else list(found.table))
-    judged = [row["inside"] for row in rows if row.get("inside") is not None]
-    if not judged:
-        return f"{len(rows)} rows; there is no exact value to compare an interval with.", True
-    right = sum(bool(inside) for inside in judged)
-    together = f"all intervals hold together with probability at least {1 - ERROR:g}"
-    return f"{right} of {len(judged)} intervals contain the exact value; {together}.", right == len(judged)
+    """How many intervals contain the exact value, how many comparisons of the table hold, and whether all do."""
+    sampled = [row["inside"] for row in found.rows if "error" in row and row.get("inside") is not None]
+    compared = [row["inside"] for row in found.table if row.get("inside") is not None]
+    parts = []
+    if sampled:
+        parts.append(
+            f"{sum(sampled)} of {len(sampled)} intervals contain the exact value; all intervals "
+            f"{_together(found.rows)}."
+        )
+    if compared:
+        parts.append(f"{sum(map(bool, compared))} of {len(compared)} comparisons of the table hold.")
+    return " ".join(parts) or "There is no exact value to compare with.", all(sampled) and all(compared)
 
 
 def select(rows: Sequence[Row], *order: str, **equal: object) -> list[Row]:
@@ -202,7 +209,13 @@ def select(rows: Sequence[Row], *order: str, **equal: object) -> list[Row]:
         if rows and not any(name in row or f"label_{name}" in row for row in rows):
             raise checks.InvalidArgumentError(f"no row has a column {name!r}: there are {', '.join(rows[0])}.")
     chosen = [row for row in rows if all(column(row, name) == value for name, value in equal.items())]
-    return sorted(chosen, key=lambda row: tuple(column(row, name) for name in order))
+
+    def place(row: Row) -> list[tuple[bool, bool, Any]]:
+        """Numbers in their order, then words, then what is missing."""
+        values = [column(row, name) for name in order]
+        return [(value is None, isinstance(value, str), "" if value is None else value) for value in values]
+
+    return sorted(chosen, key=place)
 
 
 def column(row: Row, name: str) -> Any:
@@ -233,6 +246,15 @@ class _Counted:
         return [self.counted[task]]
 
 
+def _once(tasks: Iterable[campaign.Task]) -> list[campaign.Task]:
+    """Each task once, with the labels of all places where it is listed; the first wins where they disagree."""
+    merged: dict[campaign.Task, campaign.Task] = {}
+    for task in tasks:
+        earlier = merged.get(task, task)
+        merged[task] = dataclasses.replace(earlier, labels={**task.labels, **earlier.labels})
+    return list(merged.values())
+
+
 def _prefix(ledger: campaign.Ledger, task: campaign.Task, seed: int, until: campaign.Until) -> Total:
     """The chunks up to the first at which a rule is met; a larger budget may have left more in the ledger."""
     tally, number = campaign.Tally(), 0
@@ -247,6 +269,7 @@ def _beside(experiment: Experiment, row: Row) -> Row:
     """The row with theory's value, and whether the interval contains it; without the seconds, which no two runs share.
 
     A value that is only known to lie between two numbers is inside, unless the interval excludes all between them.
+    Exact values carry rounding: a part in 1e9 is allowed for it, far less than any interval is wide.
     """
     row = {name: row.get(name) for name in columns([row]) if name != "seconds"}
     if experiment.exact is None and experiment.log_exact is None:
@@ -260,7 +283,10 @@ def _beside(experiment: Experiment, row: Row) -> Row:
         row |= {"exact_lower": low, "exact_upper": high}
     if experiment.log_exact:
         row["log_exact"] = logarithm
-    row["inside"] = None if low is None or high is None else bool(row["lower"] <= high and low <= row["upper"])
+    row["inside"] = None
+    if low is not None and high is not None:
+        slack = ROUNDING * max(abs(low), abs(high))
+        row["inside"] = bool(row["lower"] <= high + slack and low - slack <= row["upper"])
     return row
 
 
@@ -269,22 +295,21 @@ def _caption(rows: Sequence[Row], seed: int) -> str:
     if not trials:
         return ""
     count = f"{min(trials):,}" if min(trials) == max(trials) else f"{min(trials):,} to {max(trials):,}"
-    limit = " (means without known bounds: in the limit of many trials)" if _asymptotic(rows) else ""
-    parts = [
-        f"Points with bars: simulation, n = {count} trials each, seed {seed}; all intervals hold together with "
-        f"probability at least {1 - ERROR:g}{limit}."
-    ]
+    parts = [f"Points with bars: simulation, n = {count} trials each, seed {seed}; all intervals {_together(rows)}."]
     if any(row["kind"] != "value" and row["estimate"] in (0.0, 1.0) for row in rows):
         parts.append("A triangle: seen in no trial (in all), so only the upper (lower) end of the interval is marked.")
     return " ".join(parts)
 
 
-def _asymptotic(rows: Sequence[Row]) -> bool:
-    return any(row["kind"] == "value" for row in rows)
+def _together(rows: Sequence[Row]) -> str:
+    limit = " (means without known bounds: in the limit of many trials)"
+    asymptotic = any(row.get("kind") == "value" for row in rows)
+    return f"hold together with probability at least {1 - ERROR:g}{limit if asymptotic else ''}"
 
 
 def _print(rows: Sequence[Row]) -> None:
-    """A short table on standard output: what varies, the estimate, theory."""
+    """A short table on standard output: what varies, the estimate, theory. Intervals that miss come first."""
+    rows = sorted(rows, key=lambda row: row.get("inside") is not False)
     fixed = {"task", "estimator", "version", "kind", "chunk_trials", "seeds", "successes", "variance", "interval",
              "error", "estimate", "lower", "upper", "log_exact", "exact_lower", "exact_upper"}  # fmt: skip
     names = list(dict.fromkeys(name for row in rows for name in row if name not in fixed))
