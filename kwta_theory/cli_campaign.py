@@ -107,8 +107,8 @@ def sweep(
         list[str],
         typer.Option(
             metavar="RULE",
-            help="relative-error=0.05, trials=40000 (in whole chunks), seconds=600 (of the whole run) or decided=0.95 (is the "
-            "probability above or below?). Repeatable, or separated by commas: whichever comes first.",
+            help="relative-error=0.05, trials=40000 (in whole chunks), seconds=600 (of the whole run) or decided=0.95 "
+            "(is the probability above or below?). Repeatable, or separated by commas: whichever comes first.",
         ),
     ],
     estimator: Annotated[
