@@ -108,15 +108,17 @@ def walk(network: Network, start: Sequence[int], direction: Sequence[int]) -> It
     """The pieces of the network along ``start + t direction``, ``0 <= t <= 1``, all of them, in rational numbers.
 
     Just to the right of ``t`` outputs are ordered by their value, then by their slope, then by index. The order of a
-    winner and a loser, or a sign, is next broken at a time that is a quotient of differences.
+    winner and a loser, or a sign, is next broken at a time that is a quotient of differences. Values are kept times the
+    denominator ``q`` of ``t``, so that everything up to that quotient is an integer.
     """
     t = Fraction(0)
     while t < 1:
-        value: list[Number] = [a + t * d for a, d in zip(start, direction, strict=True)]
+        p, q = t.numerator, t.denominator
+        value: list[Number] = [a * q + p * d for a, d in zip(start, direction, strict=True)]
         slope: list[Number] = list(direction)
-        masks, end = [], Fraction(1)
+        masks, step = [], (1 - t) * q  # times q, too
         for number, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-            value, slope = affine(weight, value, bias), affine(weight, slope)
+            value, slope = affine(weight, value, [b * q for b in bias]), affine(weight, slope)
             if number == len(network.weights) - 1:
                 break
             on = pattern(list(zip(value, slope, strict=True)), network.k)
@@ -124,11 +126,12 @@ def walk(network: Network, start: Sequence[int], direction: Sequence[int]) -> It
                 gap = value[i] - (value[j] if j is not None else 0)
                 closing = (slope[j] if j is not None else 0) - slope[i]
                 if gap * closing > 0:  # for a ReLU unit that is off both are negative, or it stays off
-                    end = min(end, t + Fraction(gap) / closing)
+                    step = min(step, Fraction(gap, closing))
             masks.append(on)
             value = [v if keep else 0 for v, keep in zip(value, on, strict=True)]
             slope = [s if keep else 0 for s, keep in zip(slope, on, strict=True)]
-        yield Piece(t, end, tuple(masks), tuple(map(Fraction, value)), tuple(map(Fraction, slope)))
+        end = t + step / q
+        yield Piece(t, end, tuple(masks), tuple(Fraction(v, q) for v in value), tuple(map(Fraction, slope)))
         t = end
 
 
