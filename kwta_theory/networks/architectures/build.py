@@ -17,6 +17,7 @@ from kwta_theory.networks.architectures.resnet import resnet18
 from kwta_theory.networks.architectures.small import mlp, smallcnn
 from kwta_theory.networks.architectures.vgg import vgg19
 from kwta_theory.networks.architectures.wide_resnet import wide_resnet
+from kwta_theory.networks.initialisation import preserve_variance
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
@@ -41,6 +42,8 @@ class Architecture:
         width_factor: multiplies the number of channels or units of every hidden layer, rounded, at least 1.
         hidden: units of the hidden layer of ``mlp`` and ``smallcnn`` before the width factor; None for their own
             number. (The paper's released MNIST configurations have 20,000.)
+        initialisation: ``"scaled"`` keeps the variance of the signal in the networks without batch normalisation
+            (:mod:`kwta_theory.networks.initialisation`); ``"pytorch"`` is PyTorch's default everywhere.
 
     Raises:
         InvalidArgumentError: for anything else.
@@ -53,6 +56,7 @@ class Architecture:
     classes: int = 10
     width_factor: float = 1.0
     hidden: int | None = None
+    initialisation: str = "scaled"
 
     def __post_init__(self) -> None:
         if self.name not in ARCHITECTURES:
@@ -65,6 +69,10 @@ class Architecture:
         check_integer("image_size", self.image_size, 8)
         check_integer("classes", self.classes, 2)
         check_number("width_factor", self.width_factor, 0.0, 100.0, open_minimum=True)
+        if self.initialisation not in ("scaled", "pytorch"):
+            raise InvalidArgumentError(
+                f"initialisation={self.initialisation!r} is not known: it must be 'scaled' or 'pytorch'."
+            )
         if self.hidden is not None:
             check_integer("hidden", self.hidden, 1)
             if "hidden" not in inspect.signature(ARCHITECTURES[self.name]).parameters:
@@ -78,7 +86,7 @@ class Architecture:
 def build(architecture: Architecture, seed: int = 0) -> nn.Module:
     """A network with fresh weights, on the CPU in float32.
 
-    Weights are PyTorch's default initialisation, drawn from ``seed`` alone; the global generators are left as they are.
+    Weights are drawn from ``seed`` alone; the global generators are left as they are.
 
     Args:
         architecture: what to build.
@@ -100,6 +108,8 @@ def build(architecture: Architecture, seed: int = 0) -> nn.Module:
         network = ARCHITECTURES[a.name](
             activation_factory(a.activation), a.channels, a.image_size, a.classes, a.width_factor, **options
         )
+    if a.initialisation == "scaled" and not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
+        preserve_variance(network, a.activation, torch.Generator().manual_seed(seed))
     network.architecture = a  # type: ignore[assignment]
     return network
 
