@@ -62,7 +62,7 @@ def over_dimension(found: Found) -> Figure:
     for name, label, color, style in (
         ("remark", "allowed by Remark 1", plots.CLAIMED, "-"),
         ("caps", "allowed by areas of caps", plots.PROVED, "-"),
-        ("always", "always reached, by areas", plots.EXACT, "--"),
+        ("always", "a set of so many exists, by areas", plots.EXACT, "--"),
     ):
         plots.law(axis, dims, [row[f"log10_{name}"] for row in rows], label=label, color=color, style=style)
     known = [math.log10(row["known_size"]) for row in rows]
@@ -92,7 +92,7 @@ def over_cosine(found: Found) -> Figure:
     plots.law(axis, COSINES, [1.0 + 1.0 / s for s in half], label="allowed by Remark 1", color=plots.CLAIMED)
     plots.law(axis, COSINES, [1.0 / s for s in half], label="allowed by areas of caps", color=plots.PROVED)
     sines = [math.sqrt((1.0 - c) * (1.0 + c)) for c in COSINES]
-    plots.law(axis, COSINES, [1.0 / s for s in sines], label="always reached, by areas", style="--")
+    plots.law(axis, COSINES, [1.0 / s for s in sines], label="a set of so many exists, by areas", style="--")
     axis.set(xlabel="largest cosine α", ylabel="growth for each dimension", yscale="log", xlim=(0.5, 1))
     axis.set_yticks((1, 2, 5, 10, 15), ("1", "2", "5", "10", "15"))
     plots.legend(figure)

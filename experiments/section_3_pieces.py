@@ -7,6 +7,10 @@ times 10^4, rounded to integers. So the walk from change to change along the seg
 rational numbers: no change can be stepped over, and a jump is a limit from the left unlike the one from the right.
 Exact: with one hidden layer the mean number of changes is the boundary density times the angle ``pi/2``; for weights in
 general position every change of a k-WTA network is a jump (else a "surprise"), and none of a ReLU network.
+Seen (2000 networks): with 4 winners in two hidden layers a quarter turn meets 7.6 changes on average, all of them
+jumps, which make up 0.74 of the output's variation; with ReLU it meets 20.0 changes and no jump. So it is the jumps
+that set k-WTA apart, not the number of pieces. For half of the outputs as winners, where those that swap are near 0,
+the part of the jumps is smaller: with one hidden layer 0.29, against 0.61 for 2 of 20.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from matplotlib.figure import Figure
 from kwta_theory import campaign, theory
 from kwta_theory.campaign import Estimator, Moments, Outcome, Tally, register
 from kwta_theory.campaign.estimators import Parameters, Value, whole
+from kwta_theory.checks import check_width_and_winners
 from kwta_theory.report import plots
 from kwta_theory.report.experiment import Experiment, Found, Row, main
 from kwta_theory.statements.integer_networks import INPUT_DIM, Network, Piece, walk
@@ -63,15 +68,18 @@ def draw(parameters: Mapping[str, Value], trials: int, seed: int) -> Tally:
         slopes = sum(abs(float(piece.slope[0] * (piece.end - piece.start))) for piece in pieces)
         changes.append(len(sizes))
         jumped.append(sum(size > 0 for size in sizes))
-        share.append(sum(sizes) / (sum(sizes) + slopes))
+        variation = sum(sizes) + slopes  # 0 where ReLU lets nothing through
+        share.append(sum(sizes) / variation if variation else 0.0)
     surprises = sum(found != (number if k else 0) for found, number in zip(jumped, changes, strict=True))
     sums = {"changes": changes, "jumps": jumped, "jump_share": share}
     return Tally(trials, {"surprise": surprises}, {name: Moments.of(values) for name, values in sums.items()})
 
 
 def resolve(given: Mapping[str, Value]) -> Parameters:
-    """``width`` of each of ``layers`` hidden layers, ``k`` winners."""
-    return {name: whole(name, given[name], minimum) for name, minimum in (("width", 2), ("layers", 1), ("k", 0))}
+    """``width`` of each of ``layers`` hidden layers, ``k`` winners or 0."""
+    width, layers, k = (whole(name, given[name], least) for name, least in (("width", 2), ("layers", 1), ("k", 0)))
+    check_width_and_winners(width, max(1, k))
+    return {"width": width, "layers": layers, "k": k}
 
 
 register(
@@ -141,14 +149,14 @@ def winners(found: Found) -> Figure:
             places = [row["k"] + 0.3 * (layers - 1) for row in rows]  # beside each other
             plots.estimates(axis, places, rows, label=label, color=color, marker=marker)
         (relu,) = found.select(layers=layers, outcome="changes", k=0)
-        left.axhline(
-            relu["estimate"], color=color, linestyle=":", label=f"ReLU, {layers} hidden layer{'s' * (layers > 1)}"
-        )
+        level = f"ReLU, {layers} hidden layer{'s' * (layers > 1)}, drawn (band: interval)"
+        left.axhspan(relu["lower"], relu["upper"], color=color, alpha=0.2, linewidth=0)
+        left.axhline(relu["estimate"], color=color, linestyle=":", label=level)
     left.set(xlabel=f"winners k of {WIDTH}", ylabel="changes of pattern in a quarter turn (mean)", ylim=(0, None))
     right.set(xlabel=f"winners k of {WIDTH}", ylabel="part of the variation of f that is jumps", ylim=(0, 1))
     for axis in (left, right):
         axis.set_xticks((1, 5, 10, 15, 19))
-    plots.legend(figure)
+    plots.legend(figure, columns=2)
     return figure
 
 

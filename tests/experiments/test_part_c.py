@@ -16,8 +16,9 @@ import torch
 from scipy import integrate, stats
 
 from kwta_theory import campaign, kwta, theory
+from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.report import plots
-from kwta_theory.report.experiment import Found, main, measure
+from kwta_theory.report.experiment import Found, main
 from kwta_theory.theory import codes, nets
 
 FOLDER = Path(__file__).parents[2] / "experiments"
@@ -52,12 +53,18 @@ def finished(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "lemma_6_nets":  # a few dimensions are enough
         script(request.param)["table"].__globals__["DIMS"] = {"quick": 4}
-    code = main(tiny(request.param), ["--results", str(folder), "--workers", "1", "--quiet"])
-    return request.param, folder, code
+    experiment, drawn = tiny(request.param), []
+
+    def kept(draw):
+        return lambda found: drawn.append(draw(found)) or drawn[-1]
+
+    experiment = dataclasses.replace(experiment, figures={n: kept(draw) for n, draw in experiment.figures.items()})
+    code = main(experiment, ["--results", str(folder), "--workers", "1", "--quiet"])
+    return request.param, folder, code, drawn
 
 
 def test_every_script_writes_its_table_and_figures_and_finds_no_contradiction(finished):
-    name, folder, code = finished
+    name, folder, code, _ = finished
     assert code == 0
     with (folder / f"{name}.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -69,12 +76,10 @@ def test_every_script_writes_its_table_and_figures_and_finds_no_contradiction(fi
 
 
 def test_every_panel_has_labels_and_every_figure_a_caption(finished):
-    name, folder, _ = finished
-    experiment = tiny(name)
-    found = measure(experiment, folder, "quick")
-    for draw in experiment.figures.values():
-        figure = draw(found)
-        assert found.caption or plots.captions(figure)
+    name, _, _, drawn = finished
+    assert len(drawn) == len(script(name)["EXPERIMENT"].figures)
+    for figure in drawn:
+        assert plots.captions(figure)
         assert any(axis.get_xlabel() for axis in figure.axes)
         assert all(axis.get_ylabel() for axis in figure.axes)
 
@@ -141,6 +146,21 @@ def test_no_change_without_a_jump_and_parts_are_parts():
     assert relu.mean("changes") > relu.mean("jumps") == relu.mean("jump_share") == 0
     assert 0 < wta.mean("jump_share") < 1
     assert wta.counts["surprise"] == relu.counts["surprise"] == 0
+    # One ReLU unit is off on the whole segment in one network of four, whose output does not vary at all.
+    assert draw({"width": 1, "layers": 1, "k": 0}, 50, 3).mean("jump_share") == 0
+
+
+def test_estimators_refuse_what_no_layer_has():
+    script("section_3_pieces")
+    script("lemma_2_angles")
+    with pytest.raises(InvalidArgumentError, match="k=21"):
+        campaign.Task.of("pieces-on-a-segment", width=20, layers=1, k=21)
+    with pytest.raises(InvalidArgumentError, match="layers=0"):
+        campaign.Task.of("pieces-on-a-segment", width=20, layers=0, k=2)
+    with pytest.raises(InvalidArgumentError, match="angle=4"):
+        campaign.Task.of("pattern-around", width=20, k=2, angle=4.0)
+    with pytest.raises(InvalidArgumentError, match="k=0"):
+        campaign.Task.of("pattern-around", width=20, k=0, angle=1.0)
 
 
 # Lemma 2.
