@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import doctest
 import functools
 import math
 import runpy
@@ -95,6 +96,21 @@ def test_a_wrong_law_is_a_finding(tmp_path):
         figures={},
     )
     assert main(wrong, ["--results", str(tmp_path), "--workers", "1", "--quiet"]) == 1
+
+
+def test_the_examples_in_docstrings_are_right():
+    """Scripts lie outside the packages whose doctests are collected."""
+    example = doctest.DocTestParser().get_doctest(
+        script("lemma_9")["largest_shrinkage"].__doc__, script("lemma_9"), "largest_shrinkage", None, 0
+    )
+    assert doctest.DocTestRunner(verbose=False).run(example) == doctest.TestResults(failed=0, attempted=1)
+
+
+def test_the_numbers_that_lemma_9_is_said_to_show():
+    lemma_9 = script("lemma_9")
+    assert round(0.6 + math.sqrt(1 - 0.81), 2) == 1.04
+    assert round(lemma_9["largest_cosine"](0.6, 0.9), 2) == 0.89
+    assert round(lemma_9["shrinkage"](1 - 2**-40) * 2**40, 3) == 0.293
 
 
 # Section 3.
