@@ -45,7 +45,9 @@ PARAMETERS = {
 AXES = "Parameters (one value or several)"
 RUNNING = "How it runs"
 ledger_app = typer.Typer(no_args_is_help=True, help="Look at, merge and export the ledgers of sweeps.")
-LedgerFile = Annotated[Path, typer.Argument(help="A ledger, as kwta sweep writes it.", show_default=False)]
+LedgerFile = Annotated[
+    Path, typer.Argument(help="A ledger, as kwta sweep writes it.", show_default=False, readable=False)
+]
 Error = Annotated[float, typer.Option(metavar="P", help="Probability that an interval misses.")]
 
 
@@ -101,7 +103,11 @@ def folder_of(file: Path) -> Iterator[None]:
 def sweep(
     ledger: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="Every finished chunk is written to it; made, with its folder, when new."),
+        typer.Option(
+            metavar="FILE",
+            help="Every finished chunk is written to it; made, with its folder, when new.",
+            readable=False,  # the ledger says itself what is wrong with it, in one sentence
+        ),
     ],
     until: Annotated[
         list[str],
@@ -119,6 +125,7 @@ def sweep(
         Path | None,
         typer.Option(
             metavar="FILE",
+            readable=False,
             help="In place of --estimator and its parameters: TOML with tables [\\[sweep]], each with lines such as "
             'estimator = "same-pattern" and grid = {width = "100,1e4", k = 1, cosine = 0.9}.',
         ),
@@ -350,8 +357,10 @@ def ledger_show(
 
 @ledger_app.command("merge")
 def ledger_merge(
-    out: Annotated[Path, typer.Argument(help="The ledger to write; what it holds stays.", show_default=False)],
-    inputs: Annotated[list[Path], typer.Argument(help="Ledgers to take in.", show_default=False)],
+    out: Annotated[
+        Path, typer.Argument(help="The ledger to write; what it holds stays.", show_default=False, readable=False)
+    ],
+    inputs: Annotated[list[Path], typer.Argument(help="Ledgers to take in.", show_default=False, readable=False)],
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait for a run on OUT.")] = 0.0,
 ) -> None:
     """Put ledgers together: a union, in which the same chunk counts once.
@@ -369,7 +378,7 @@ def ledger_merge(
 @ledger_app.command("export")
 def ledger_export(
     ledger: LedgerFile,
-    file: Annotated[Path, typer.Argument(help="FILE.csv or FILE.parquet.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="FILE.csv or FILE.parquet.", show_default=False, readable=False)],
     error: Error = 1e-3,
 ) -> None:
     """Write one row for each task and outcome.

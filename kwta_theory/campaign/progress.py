@@ -127,7 +127,7 @@ def table(
     # Numbers stay whole: where the terminal is narrow, a long name of a task is cut.
     rest = sum(max(len(text) for text in column) + 2 for column in list(zip(names, *cells, strict=True))[len(heads) :])
     for name in names:
-        most = max(8, width - rest - 4) if name == "task" else None
+        most = max(8, width - rest - 2 - (len(names) + 1)) if name == "task" else None
         justify: JustifyMethod = "left" if name == "task" else "right"
         result.add_column(escaped(name), justify=justify, no_wrap=True, overflow="ellipsis", max_width=most)
     for row in cells:
