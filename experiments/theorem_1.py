@@ -27,7 +27,7 @@ from kwta_theory.report.experiment import Experiment, Found, Row, main
 RATIO = 0.1
 BETAS = (1e-6, 1e-4, 1e-2, 1.0)
 WIDTHS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
+RATIOS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
 TRIALS = {"quick": 1000, "standard": 20_000, "thorough": 400_000}
 INPUT_DIM = 32
 
@@ -74,13 +74,15 @@ def over_width(found: Found) -> Figure:
 def over_sparsity_ratio(found: Found) -> Figure:
     """At width 1000."""
     figure, (axis,) = plots.panels()
-    ratios = np.append([0.001, 0.002, 0.005], np.arange(1, 51) / 100)
+    ratios = np.unique(np.geomspace(1, 500, 60).round()) / 1000
     for beta, color in zip(BETAS, plots.PALETTE, strict=False):
         logs = [log_law(1000, ratio, beta) for ratio in ratios.tolist()]
         plots.law(axis, ratios, logs, label=f"β = {beta:g}", color=color, log=True, from_log=True)
         rows = found.select("k", width=1000, beta=beta)
         plots.estimates(axis, [row["k"] / 1000 for row in rows], rows, color=color, log=True)
-    axis.set(xlabel="sparsity ratio γ = k/l", ylabel="log10 P(same pattern)", ylim=(-8, 0.3), xlim=(0, 0.5))
+    axis.set(
+        xlabel="sparsity ratio γ = k/l (logarithmic)", ylabel="log10 P(same pattern)", ylim=(-8, 0.3), xscale="log"
+    )
     axis.set_title("One fixed x' at d²/|x|² = β, width l = 1000: law and simulation")
     plots.legend(figure, columns=4)
     return figure

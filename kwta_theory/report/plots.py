@@ -34,7 +34,7 @@ EXACT, CLAIMED, MEASURED, GRANTED, FIRST, PROVED = "#1f4e79", "#b5541c", "#2e7d3
 # For several series: told apart also by those who do not see red and green apart, and in print.
 PALETTE = ("#1f4e79", "#d08020", "#2e7d32", "#7b3f9d", "#b02a2a", "#3aa0b5", "#555555")
 # Of a caption, whose type is 8 points: letters to the inch, inches to the line.
-_LETTERS, _LINE = 15.5, 0.145
+_LETTERS, _LINE = 17.5, 0.145
 # Inches between what stands below the panels; the label of what does.
 _GAP, _BELOW = 0.08, "below"
 Numbers = npt.ArrayLike
