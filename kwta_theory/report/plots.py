@@ -465,7 +465,8 @@ def draw_fit(axis: Axes, fit: Fit, *, color: str = FIRST, label: str | None = No
         log: draw ``log10 y`` against ``log10 x`` on linear axes.
     """
     low, high = fit.slope_interval
-    text = f"fit: exponent {fit.slope:.3g} [{low:.3g}, {high:.3g}]" if label is None else label
+    level = f"{100 * (1 - fit.error):.6g} %"
+    text = f"fit: exponent {fit.slope:.3g}, {level}: [{low:.3g}, {high:.3g}]" if label is None else label
     x = np.geomspace(*fit.ends, 50)
     points = (np.log10(x), np.log10(fit.value(x))) if log else (x, fit.value(x))
     axis.plot(*points, "--", color=color, linewidth=1.3, label=text)

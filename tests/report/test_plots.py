@@ -365,6 +365,6 @@ def test_a_fit_is_drawn_over_its_points(log):
     x, y = axis.lines[0].get_data()
     ends = ([0, 2], [math.log10(3), math.log10(0.03)]) if log else ([1, 100], [3, 0.03])
     np.testing.assert_allclose((x[[0, -1]], y[[0, -1]]), ends, atol=1e-9)
-    assert axis.lines[0].get_label().startswith("fit: exponent -1 [")
+    assert axis.lines[0].get_label().startswith("fit: exponent -1, 99.9 %: [-1.")
     plots.draw_fit(axis, fit, label="mine")
     assert axis.lines[1].get_label() == "mine"
