@@ -30,11 +30,12 @@ TRIALS = {"quick": 500, "standard": 10_000, "thorough": 100_000}
 
 
 def tasks(budget: str) -> list[campaign.Task]:
-    """The layers of both figures; those that both show are drawn once. Zero winners do not occur."""
+    """The layers of both figures; those that both show are drawn once."""
     del budget
     layers = [(width, k) for width, ks in LAYERS.items() for k in ks]
     layers += [(width, round(width * ratio)) for ratio in RATIOS for width in WIDTHS]
     layers += [(group, 1) for group in GROUPS]
+    layers = list(dict.fromkeys(layers))
     return [campaign.Task.of("boundary-crossings", chunk_trials=500, width=w, k=k, angle=TURN) for w, k in layers]
 
 

@@ -2,6 +2,8 @@
 
 Claimed: ``P(<x, y>/(|x| |y|) >= beta) >= 1/(1 + 1/sqrt(2(1-beta)))^m`` for ``y ~ N(0, I_m)`` and ``beta in (0.5, 1)``.
 Drawn: Gaussian vectors, and whether they lie in the cap. Exact: the area of the cap.
+Seen: true everywhere, with equality only in the limit of ``m = 1`` and ``beta = 1/2``. For large ``m`` area over bound
+grows like ``((1 + s) sqrt(1 - s^2/4))^m``, ``s = sqrt(2(1-beta))``: 1.14 per dimension at ``beta = 0.99``, 1.73 at 1/2.
 """
 
 from __future__ import annotations

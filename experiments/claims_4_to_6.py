@@ -1,15 +1,14 @@
-"""Claims 3 to 6, the steps of the proof of Lemma 5, each beside its exact probability.
+"""Claims 4 to 6, the steps of the proof of Lemma 5, each beside its exact probability.
 
 The proof cuts the outputs ``X_i`` at four levels ``R1' < R1 < R2 < R2'`` with ``P(X >= level) = (1 + s eps) gamma``,
-``s = 2, 1, -1, -2`` and ``eps = sqrt(1-alpha^2)/(96 alpha)``. Claim 3 bounds ``R2' - R1'``, Claim 4 the chance that one
-of four counts is out of range, which the event ``E`` excludes, Claims 5 and 6 that, given ``E``, no row between two
-levels has a ``Y_i`` as wanted.
+``s = 2, 1, -1, -2`` and ``eps = sqrt(1-alpha^2)/(96 alpha)``. Claim 4 bounds the chance that one of four counts is out
+of range, which the event ``E`` excludes, Claims 5 and 6 that, given ``E``, no row between two levels has a ``Y_i`` as
+wanted.
 Drawn: the counts of rows between the levels and, for the rows of the two windows, the extreme ``Y_i``. Exact: binomial
 tails, and sums over the multinomial law for what is conditional on ``E``.
-Seen, at ``gamma = 0.1`` and a cosine of 0.6: every step is true. ``R2' - R1'`` is at most a quarter of what Claim 3
-allows. (11) and (12) fall to 0.01 at a width of 1e6, their printed bounds at 5.7e6 and 4.3e6; (13) and (14) between
-1.2e4 and 1.4e4, printed 2.7e4. ``P(E)`` is 0.04 at a width of 1000 and 0.54 at 1e5; the printed bound of its failure,
-``4 exp(-eps^2 gamma l/24)``, exceeds 1 up to a width of 1.7e6.
+Seen, at ``gamma = 0.1`` and a cosine of 0.6: every step is true. (11) and (12) fall to 0.01 at a width of 1e6, their
+printed bounds at 5.7e6 and 4.3e6; (13) and (14) between 1.2e4 and 1.4e4, printed 2.7e4. ``P(E)`` is 0.04 at a width of
+1000 and 0.54 at 1e5; the printed bound of its failure, ``4 exp(-eps^2 gamma l/24)``, exceeds 1 up to a width of 1.7e6.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from kwta_theory.statements.claim_4 import INEQUALITIES
 from kwta_theory.theory.lemma5_steps import (
     Lemma5Counts,
     claim5_row_failure,
-    lemma5_epsilon,
     lemma5_levels,
     log_event,
 )
@@ -121,23 +119,6 @@ def layers(most: int, steps: int) -> list[Lemma5Counts]:
     return [Lemma5Counts.of(width, width // 10, COSINE) for width in sorted(widths) if width <= most]
 
 
-def claim_3(found: Found) -> Figure:
-    """How far the levels are apart, over what is claimed: the same curve for every cosine, to the width of the line."""
-    del found
-    figure, (axis,) = plots.panels()
-    ratios = np.geomspace(1e-6, 0.479, 200)
-    for cosine, color, style in ((0.501, plots.EXACT, "-"), (0.99, plots.PALETTE[1], "--")):
-        bound = 8 * lemma5_epsilon(cosine) * math.sqrt(2 * math.pi)
-        levels = [lemma5_levels(ratio, cosine) for ratio in ratios]
-        share = [(high - low) / bound for low, _, _, high in levels]
-        plots.law(axis, ratios, share, label=f"exact, cosine {cosine}", color=color, style=style)
-    axis.axhline(1, color=plots.CLAIMED, linestyle="--", label="Claim 3: at most 1")
-    axis.set(xscale="log", ylim=(0, 1.1), xlabel="sparsity ratio gamma", ylabel="(R2' - R1') / (8 eps sqrt(2 pi))")
-    plots.legend(figure)
-    plots.caption(figure, "Exact normal quantiles; nothing is sampled.")
-    return figure
-
-
 def claim_4(found: Found) -> Figure:
     """The four tails and the printed exponentials; (14) has the law of (13)."""
     figure, axes = plots.panels(3, share_y=True)
@@ -190,15 +171,14 @@ def claims_5_and_6(found: Found) -> Figure:
 
 
 EXPERIMENT = Experiment(
-    name="claims_3_to_6",
+    name="claims_4_to_6",
     summary=__doc__,
     tasks=tasks,
     until=lambda budget: campaign.Until(trials=TRIALS[budget]),
     exact=exact,
     figures={
-        "claims_3_to_6_claim_3": claim_3,
-        "claims_3_to_6_claim_4": claim_4,
-        "claims_3_to_6_claims_5_and_6": claims_5_and_6,
+        "claims_4_to_6_claim_4": claim_4,
+        "claims_4_to_6_claims_5_and_6": claims_5_and_6,
     },
     note=f"gamma = {RATIO}, cosine {COSINE}. Curves have teeth because the thresholds of the counts are whole numbers.",
 )
