@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from kwta_theory.campaign import Status, Task
+    from kwta_theory.campaign.export import Row
 
 INTERRUPTED = 130  # what shells use for a program ended by Ctrl-C
 # Options of kwta sweep for each of the package's estimators: each draws in a few seconds what EXAMPLE_RULES ask for.
@@ -82,7 +83,8 @@ def sentences(command: str, kept: str = "") -> Iterator[None]:
     except BrokenPipeError:
         raise  # whoever read the output has left: not an error
     except OSError as error:
-        raise leave(f"{str(error.filename)!r}: {error.strerror}." if error.filename else f"{error}.", 1) from None
+        where = f"{str(error.filename)!r}: " if error.filename else ""
+        raise leave(f"{where}{error.strerror or error}.", 1) from None
     except KeyboardInterrupt:
         raise leave(f"interrupted{kept}.", INTERRUPTED) from None
 
@@ -283,7 +285,11 @@ def show_statuses(statuses: Sequence[Status]) -> None:
             value = "" if found.value is None else shown(found.value)
             # Where a task met no rule of its own, the time of the run was over.
             rows.append([*own[status.task.id], value, interval(status), f"{found.trials:,}", status.met or "seconds"])
-        print_table([*heads, "estimate", "interval", "trials", "stopped by"], rows, common)
+        names = [*heads, "estimate", "interval", "trials", "stopped by"]
+        if len({row[-1] for row in rows}) == 1:
+            common += f"; {names.pop()}: {rows[0][-1]}"
+            rows = [row[:-1] for row in rows]
+        print_table(names, rows, common)
 
 
 def estimators(
@@ -328,8 +334,7 @@ def ledger_show(
     kwta ledger show runs/overlap.db --why 3f9a 81c2
     """
     from kwta_theory import campaign
-    from kwta_theory.campaign.progress import columns, counted
-    from kwta_theory.campaign.task import shown
+    from kwta_theory.campaign.progress import counted
 
     with sentences("ledger show"), campaign.Ledger(ledger, write=False) as opened:
         if why is not None:
@@ -338,21 +343,30 @@ def ledger_show(
             return
         found, tasks = campaign.rows(opened, error), opened.tasks()
         for estimator in dict.fromkeys(row["estimator"] for row in found):
-            common, heads, own = columns([task for task in tasks if task.estimator == estimator])
-            rows = [
-                [
-                    *(row["task"][:12], *own[row["task"]], row["outcome"], shown(row["estimate"])),
-                    *(f"[{shown(row['lower'])}, {shown(row['upper'])}]", f"{row['trials']:,}", row["seeds"]),
-                ]
-                for row in found
-                if row["estimator"] == estimator
-            ]
-            # Every outcome has its row, so the title need not name the first.
-            names = ["identity", *heads, "outcome", "estimate", "interval", "trials", "seeds"]
-            print_table(names, rows, common.rpartition(":")[0])
+            show_rows([row for row in found if row["estimator"] == estimator], tasks)
         empty = len(tasks) - len({row["task"] for row in found})
         if empty or not found:
             typer.echo(f"{counted(empty, 'task')} without trials.")
+
+
+def show_rows(rows: Sequence[Row], tasks: Sequence[Task]) -> None:
+    """The rows of one estimator; an outcome and seeds that all have in common go into the title."""
+    from kwta_theory.campaign.progress import columns
+    from kwta_theory.campaign.task import shown
+
+    common, heads, own = columns([task for task in tasks if task.estimator == rows[0]["estimator"]])
+    ids = {task.id for task in tasks}
+    digits = next(n for n in range(4, 33) if len({identity[:n] for identity in ids}) == len(ids))
+    title = common.rpartition(":")[0]
+    same = [name for name in ("outcome", "seeds") if len({row[name] for row in rows}) == 1]
+    title += "".join(f"; {name}: {rows[0][name]}" for name in same)
+    names = [name for name in ("outcome", "estimate", "interval", "trials", "seeds") if name not in same]
+    table = []
+    for row in rows:
+        between = f"[{shown(row['lower'])}, {shown(row['upper'])}]"
+        cells = row | {"estimate": shown(row["estimate"]), "interval": between, "trials": f"{row['trials']:,}"}
+        table.append([row["task"][:digits], *own[row["task"]], *(cells[name] for name in names)])
+    print_table(["task", *heads, *names], table, title)
 
 
 @ledger_app.command("merge")
@@ -396,18 +410,20 @@ def ledger_export(
 
 def print_table(names: list[str], rows: list[list[str]], title: str) -> None:
     """A table on standard output; without colour and as wide as it is where that is no terminal."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     from kwta_theory.campaign.progress import escaped
 
-    table = Table()
+    # Two blanks between columns: a grid of three parameters fits eighty columns.
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for name in names:
-        words = name in ("task", "identity", "outcome", "stopped by", "seeds")
-        table.add_column(name, overflow="fold", justify="left" if words else "right")
+        words = name in ("task", "outcome", "stopped by", "seeds")
+        table.add_column(escaped(name), overflow="fold", justify="left" if words else "right")
     for row in rows:
         table.add_row(*map(escaped, row))
     console = Console() if sys.stdout.isatty() else Console(width=10_000, no_color=True, force_terminal=False)
-    if title:
-        console.print(title, markup=False, highlight=False, soft_wrap=True)
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
     console.print(table)
+    console.print()

@@ -24,7 +24,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from kwta_theory import campaign, cli, cli_campaign
-from kwta_theory.campaign import backends
+from kwta_theory.campaign import Status, Tally, backends
 
 COMMAND = [sys.executable, "-c", "from kwta_theory.cli import main; main()"]
 # Chunks of 200 trials: a millisecond each.
@@ -212,8 +212,10 @@ def test_grid_file(asked, tmp_path):
 def test_results_go_to_standard_output_and_progress_to_standard_error(tmp_path):
     result = kwta(*SMALL, "--until", "trials=1000", "--ledger", tmp_path / "l.db")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("same-pattern cosine=0.9 device=cpu k=2 margin=0 width=20: same\n")
-    assert re.search(r"│ +0\.\d+ │ \[0\.\d+, 0\.\d+\] │  1,000 │ trials", result.stdout)
+    assert result.stdout.startswith(
+        "same-pattern cosine=0.9 device=cpu k=2 margin=0 width=20: same; stopped by: trials\n"
+    )
+    assert re.search(r" 0\.\d+  \[0\.\d+, 0\.\d+\]   1,000\n", result.stdout)
     assert "trials (trials)" in result.stderr
     assert "\x1b[" not in result.output
     quiet = kwta(*SMALL, "--until", "trials=1000", "--ledger", tmp_path / "other.db", "--quiet")
@@ -234,7 +236,8 @@ def test_each_rule_stops_the_run(tmp_path, rules, stopped, trials):
     options = [part for rule in rules for part in ("--until", rule)]
     result = kwta(*SMALL, *options, "--ledger", tmp_path / "l.db", "--quiet")
     assert result.exit_code == 0, result.output
-    found, why = re.search(r"([\d,]+) │ ([a-z-]+) +│", result.stdout).groups()
+    why = re.search(r"stopped by: ([a-z-]+)\n", result.stdout).group(1)
+    found = re.search(r"\]  +([\d,]+)\n", result.stdout).group(1)
     assert why == stopped
     assert trials is None or int(found.replace(",", "")) == trials
 
@@ -248,14 +251,19 @@ def test_two_estimators_have_a_table_each(tmp_path):
     file.write_text("".join(sweeps), encoding="utf-8")
     result = kwta("sweep", "--grid", file, "--until", "trials=100", "--ledger", path, "--quiet")
     assert result.exit_code == 0, result.output
-    titles = [line for line in result.stdout.splitlines() if line[0].isalpha()]
+    titles = [line for line in result.stdout.splitlines() if "device=" in line]
     assert titles == [
-        "pattern-overlap cosine=0.5 device=cpu k=1 method=gram: overlap",
-        "same-pattern cosine=0.5 device=cpu k=1 margin=0: same",
+        "pattern-overlap cosine=0.5 device=cpu k=1 method=gram: overlap; stopped by: trials",
+        "same-pattern cosine=0.5 device=cpu k=1 margin=0: same; stopped by: trials",
     ]
     shown = kwta("ledger", "show", path).stdout
-    assert [line for line in shown.splitlines() if line[0].isalpha()] == [title.split(":")[0] for title in titles]
-    assert all(name in shown for name in ("overlap", "disjoint", "same"))
+    for title in (
+        "pattern-overlap cosine=0.5 device=cpu k=1 method=gram; seeds: 0\n",
+        "same-pattern cosine=0.5 device=cpu k=1 margin=0; outcome: same; seeds: 0\n",
+    ):
+        assert title in shown
+    for name in ("overlap", "disjoint", "same"):
+        assert len(re.findall(rf"^[0-9a-f]{{4}}  +\d\d  {name} ", shown, re.MULTILINE)) == 2
 
 
 def test_a_missing_folder_is_made_and_an_empty_one_is_not_left_behind(tmp_path, monkeypatch):
@@ -344,6 +352,8 @@ def test_no_scheduler_and_failing_workers_and_estimators_end_with_code_1(tmp_pat
     refused(1, "kwta sweep: chunk 3 failed.", *command)
     fail(PermissionError(13, "Permission denied", "/root/x"))
     refused(1, "kwta sweep: '/root/x': Permission denied.", *command)
+    fail(OSError(28, "No space left on device"))
+    refused(1, "kwta sweep: No space left on device.", *command)
     fail(OSError("odd"))
     refused(1, "kwta sweep: odd.", *command)
     fail(KeyboardInterrupt())
@@ -370,11 +380,12 @@ def test_another_run_on_the_ledger_is_refused_or_waited_for(ledger):
 
 def test_show(ledger, tmp_path):
     text = kwta("ledger", "show", ledger).stdout
-    assert text.startswith("same-pattern device=cpu k=2 margin=0 width=20\n")
+    assert text.startswith("same-pattern device=cpu k=2 margin=0 width=20; outcome: same; seeds: 0\n")
     with campaign.Ledger(ledger, write=False) as opened:
         for row in campaign.rows(opened):
-            cells = [row["task"][:12], f"{row['cosine']:g}", "same", f"{row['estimate']:.6g}"]
-            assert re.search(" +│ +".join(map(re.escape, cells)), text)
+            interval = f"[{row['lower']:.6g}, {row['upper']:.6g}]"
+            cells = [row["task"][:4], f"{row['cosine']:g}", f"{row['estimate']:.6g}", interval, "400"]
+            assert re.search("  +".join(map(re.escape, cells)), text)
         first, second = (task.id[:6] for task in opened.tasks())
     found = kwta("ledger", "show", ledger, "--why", first, second).stdout
     assert found.startswith("cosine is 0.")
@@ -385,6 +396,38 @@ def test_show(ledger, tmp_path):
     with campaign.Ledger(ledger) as opened:
         opened.register(campaign.Task.of("same-pattern", width=30, k=1, cosine=0.5))
     assert kwta("ledger", "show", ledger).stdout.endswith("1 task without trials.\n")
+
+
+def test_show_has_columns_for_outcomes_and_seeds_that_differ(ledger):
+    sampled(ledger, seed=7, cosine="0.9")
+    text = kwta("ledger", "show", ledger).stdout
+    assert text.startswith("same-pattern device=cpu k=2 margin=0 width=20; outcome: same\n")
+    assert re.search(r" 0\.8 .* 400  0 *$", text, re.MULTILINE)
+    assert re.search(r" 0\.9 .* 800  0 7 *$", text, re.MULTILINE)
+
+
+def test_the_tables_of_the_grid_in_the_help_fit_eighty_columns(tmp_path, monkeypatch):
+    path = tmp_path / "l.db"
+    tasks = campaign.grid("disjoint-patterns", width="100,1e4", k="1,4", cosine="0.5,0.95")
+    tally = Tally(1_160_000, {"disjoint": 1641})
+    monkeypatch.setattr(campaign, "rows", lambda *_: [shown_row(task, tally) for task in tasks])
+    with campaign.Ledger(path) as opened:
+        for task in tasks:
+            opened.register(task)
+    statuses = [Status(task, 0, campaign.estimate(tally, task.primary), 1, 1, None, 0.0) for task in tasks]
+    monkeypatch.setattr(campaign, "run", lambda *_, **__: statuses)
+    sweep = ["sweep", "--estimator", "disjoint-patterns", "--width", "9", "--k", "1", "--cosine", "0.5"]
+    for arguments in (["ledger", "show", path], [*sweep, "--until", "relative-error=0.05", "--ledger", path]):
+        lines = kwta(*arguments).stdout.splitlines()
+        assert len(lines) >= len(tasks)
+        assert max(map(len, lines[1:])) <= 80  # the title is text, which a terminal wraps
+
+
+def shown_row(task, tally):
+    found = campaign.estimate(tally, task.primary)
+    numbers = {"estimate": found.value, "lower": found.interval.lower, "upper": found.interval.upper}
+    names = {"task": task.id, "estimator": task.estimator, "outcome": "disjoint", "seeds": "0"}
+    return names | numbers | {"trials": tally.trials}
 
 
 def test_merge_is_a_union(ledger, tmp_path):
