@@ -116,11 +116,11 @@ class Dask:
         while not self._stop.is_set() and self._lost is None:
             try:
                 if self._client.status != "running":
-                    raise OSError
+                    raise OSError(f"the connection is {self._client.status}")
                 async with asyncio.timeout(SILENT_SECONDS):
                     await self._count()
-            except OSError:
-                self._break("its scheduler does not answer any more")
+            except Exception as error:  # whatever it is, orders must not wait for ever
+                self._break(f"its scheduler does not answer any more ({_one_line(error)})")
                 return
             if self._threads:
                 last_worker = time.monotonic()
@@ -244,7 +244,7 @@ _one_blas_thread = _OneBlasThread()
 
 
 def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 @contextlib.contextmanager

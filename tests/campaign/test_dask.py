@@ -411,7 +411,7 @@ def test_a_scheduler_that_stops_answering_is_given_up(start, sweep, monkeypatch,
         started.scheduler.send_signal(signal.SIGSTOP)
 
     midway = Midway(stop)
-    with pytest.raises(BackendError, match="its scheduler does not answer any more"):
+    with pytest.raises(BackendError, match=r"its scheduler does not answer any more \(TimeoutError\)\. Everything"):
         sweep.on(started.address, report=midway)
     assert midway.drawn <= sweep.chunks() < 100
     assert capfd.readouterr() == ("", "")
