@@ -5,8 +5,8 @@ the order ``(m/gamma) log(m/gamma)``, all patterns differ with probability 0.9. 
 each trial, ``p = 0.45``. Exact: the law of a pair, mixed over the law of its cosine (the failure lies between that of
 one pair and the sum over all 45), and the law of equal inputs, which no layer can tell apart.
 Seen: at ``m = 784`` the probability is 0.93 at a width of 20 for a ratio of 0.3, 0.96 at 40 for 0.1, 0.98 at 80 for
-0.05; the proof grants 0.9 from 1e11 on. At a width of 100 patterns differ about as soon as the inputs do: with
-probability 0.96 at ``m = 10``, where the hypothesis asks for ``m`` above 512.
+0.05; the proof grants 0.9 from 8.9e10 on (ratio 0.1). At a width of 100 patterns differ about as soon as the
+inputs do: with probability 0.96 at ``m = 10``, where the hypothesis asks for ``m`` above 512.
 """
 
 from __future__ import annotations
