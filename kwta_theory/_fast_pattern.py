@@ -1,61 +1,81 @@
-"""The activation pattern on a CPU in about two passes over a row, where numba is installed (the extra ``fast``).
+"""k-WTA on a CPU at about one nanosecond per entry, where numba is installed (the extra ``fast``).
 
-``torch.topk`` selects the k-th value *and* sorts out the k winners; the pattern needs the value alone. Here a sample of
-the row brackets it, one pass counts what lies above the bracket and collects what lies inside, and the k-th largest is
-selected among those few. The bracket only saves time: when the value is not inside, or a NaN is met, the whole row is
-selected from. So the result is that of :func:`kwta_theory.activation_pattern` to the bit, always.
+``torch.topk`` selects the k-th value *and* sorts out the k winners; the pattern needs the value alone, and finds it by
+counting (:mod:`kwta_theory._fast_pattern_kernel`). Output and mask are then written together, and the backward pass is
+one selection. Every result is that of the operations of torch in :mod:`kwta_theory.activation`, to the bit.
+
+The first call in the life of an installation compiles for about two seconds per size of float (16, 32, 64 bits); numba
+keeps the machine code beside the package or in the user's cache folder. In later processes the first call imports
+numba and loads that, about half a second together.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import itertools
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 # Below this many entries a call costs more than it saves.
 SMALLEST = 4096
+# Where the rows are shorter, topk is as fast.
+SMALLEST_WIDTH = 16
 # Entries that a thread should have at least.
 _PER_THREAD = 2**16
+# The integer type of the same size, and infinity in it: larger ones, without the sign, are NaN.
+_BITS = {
+    torch.float16: (torch.int16, 0x7C00),
+    torch.bfloat16: (torch.int16, 0x7F80),
+    torch.float32: (torch.int32, 0x7F800000),
+    torch.float64: (torch.int64, 0x7FF0000000000000),
+}
 
 
-def usable(y: torch.Tensor) -> bool:
-    """Whether the pattern of ``y`` along its last dimension may be computed here.
+def usable(y: torch.Tensor, width: int = SMALLEST_WIDTH) -> bool:
+    """Whether k-WTA of ``y`` along a dimension of this ``width``, or a selection from it, may be computed here.
 
-    Plain float32 or float64 tensors on the CPU, and nothing that watches operations: no compiler, tracer, transform of
-    ``torch.func`` or dispatch mode, for which a result from outside of torch would be a constant.
+    Plain floating-point tensors on the CPU, and nothing that watches operations: no compiler, tracer, transform of
+    ``torch.func``, dispatch mode or forward-mode derivative, for which a result from outside of torch is a constant.
     """
     return (
-        y.numel() >= SMALLEST
+        not torch.compiler.is_compiling()  # first, so that the compiler sees no more of this than a constant
         and type(y) in (torch.Tensor, torch.nn.Parameter)
+        and y.dtype in _BITS
         and y.device.type == "cpu"
-        and y.dtype in (torch.float32, torch.float64)
-        and y.is_contiguous()
+        and y.layout == torch.strided
+        and SMALLEST <= y.numel() < 2**31  # the kernel counts in 32 bits
+        and width >= SMALLEST_WIDTH
         and not _watched()
+        and not y.is_neg()  # a lazy change of sign is not in the memory that the kernel reads
         and installed()
     )
 
 
-@functools.cache
-def installed() -> bool:
-    """Whether numba is there."""
-    return importlib.util.find_spec("numba") is not None
-
-
 def _watched() -> bool:
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.jit.is_tracing():
         return True
     try:
         transforms = torch._C._functorch.peek_interpreter_stack() is not None
         modes = torch._C._len_torch_dispatch_stack() + torch._C._len_torch_function_stack()
+        level: int = forward_ad._current_level
     except AttributeError:  # private names, which may go: then the slower route is right for everyone
         return True
-    return transforms or bool(modes)
+    return transforms or modes > 0 or level >= 0
+
+
+@functools.cache
+def installed() -> bool:
+    """Whether numba can be imported and compiles."""
+    try:
+        return not importlib.import_module("numba").config.DISABLE_JIT
+    except ImportError:  # missing, or too old for this NumPy
+        return False
 
 
 def pattern(y: torch.Tensor, k: int) -> torch.Tensor:
@@ -65,19 +85,85 @@ def pattern(y: torch.Tensor, k: int) -> torch.Tensor:
         y: a tensor for which :func:`usable` is true.
         k: in ``[1, y.shape[-1]]``.
     """
-    rows = y.detach().view(-1, y.shape[-1])
-    mask = torch.empty(rows.shape, dtype=torch.bool)
-    values, marks = rows.numpy(), mask.numpy()
-    count = len(values)
-    threads = max(1, min(torch.get_num_threads(), count, rows.numel() // _PER_THREAD))
-    kernel = _kernel()
+    return _select(y, k, out=False)[1]
+
+
+def activation(y: torch.Tensor, k: int) -> torch.Tensor:
+    """The ``k`` largest entries along the last dimension, zero elsewhere; differentiable as :func:`torch.where` is.
+
+    Args:
+        y: as in :func:`pattern`.
+        k: as in :func:`pattern`.
+    """
+    if y.requires_grad and torch.is_grad_enabled():
+        result: torch.Tensor = _Activation.apply(y, k)
+        return result
+    return _select(y, k, marks=False)[0]
+
+
+def masked(y: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """``torch.where(mask, y, 0)`` for a contiguous bool mask of the same shape, whatever ``y`` is."""
+    if not usable(y):
+        return torch.where(mask, y, 0)
+    if y.requires_grad and torch.is_grad_enabled():
+        result: torch.Tensor = _Masked.apply(y, mask)
+        return result
+    y, mask = y.detach().contiguous(), mask.contiguous()
+    out = torch.empty(y.shape, dtype=y.dtype)
+    bits, _ = _BITS[y.dtype]
+    _in_threads("masked", y.view(bits).view(-1), out.view(bits).view(-1), mask.view(torch.uint8).view(-1))
+    return out
+
+
+class _Activation(torch.autograd.Function):
+    """k-WTA. Only for what :func:`usable` lets through: it knows nothing of transforms or forward-mode derivatives."""
+
+    @staticmethod
+    def forward(ctx: Any, y: torch.Tensor, k: int) -> torch.Tensor:
+        out, mask = _select(y, k)
+        ctx.save_for_backward(mask)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return masked(gradient, *ctx.saved_tensors), None
+
+
+class _Masked(torch.autograd.Function):
+    """A selection, which is linear: its derivative is itself, in every order."""
+
+    @staticmethod
+    def forward(ctx: Any, y: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(mask)
+        return masked(y, mask)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return masked(gradient, *ctx.saved_tensors), None
+
+
+def _select(y: torch.Tensor, k: int, *, out: bool = True, marks: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output and mask; the one that is not asked for is empty."""
+    y, (bits, infinity) = y.detach().contiguous(), _BITS[y.dtype]
+    count, nothing = y.numel() // y.shape[-1], (*y.shape[:-1], 0)
+    output = torch.empty(y.shape if out else nothing, dtype=y.dtype)
+    mask = torch.empty(y.shape if marks else nothing, dtype=torch.bool)
+    arrays = (y.view(bits), output.view(bits), mask.view(torch.uint8))
+    _in_threads("rows", *(array.view(count, array.shape[-1]) for array in arrays), infinity=infinity, k=k)
+    return output, mask
+
+
+def _in_threads(name: str, *arrays: torch.Tensor, **numbers: int) -> None:
+    """Run a loop of the kernel on parts of all ``arrays`` along their first dimension."""
+    kernel, count = getattr(_kernel(), name), len(arrays[0])
+    views = [array.numpy() for array in arrays]
+    threads = max(1, min(torch.get_num_threads(), count, arrays[0].numel() // _PER_THREAD))
     if threads == 1:
-        kernel(values, k, marks)
-    else:
-        edges = [count * i // threads for i in range(threads + 1)]
-        parts = itertools.pairwise(edges)
-        list(_threads(threads).map(lambda part: kernel(values[slice(*part)], k, marks[slice(*part)]), parts))
-    return mask.view(y.shape)
+        kernel(*views, *numbers.values())
+        return
+    edges = [count * i // threads for i in range(threads + 1)]
+    parts = [slice(*edge) for edge in itertools.pairwise(edges)]
+    list(_threads(threads).map(lambda part: kernel(*(view[part] for view in views), *numbers.values()), parts))
 
 
 @functools.lru_cache(maxsize=4)
@@ -91,6 +177,5 @@ if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child 
 
 
 @functools.cache
-def _kernel() -> Callable[..., None]:
-    """Compiled at the first call in the life of an installation; numba keeps the machine code on disk."""
-    return importlib.import_module("kwta_theory._fast_pattern_kernel").rows
+def _kernel() -> ModuleType:
+    return importlib.import_module("kwta_theory._fast_pattern_kernel")

@@ -7,6 +7,7 @@ half precision is the usual case and not the exception: ``tests/test_released_co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import SupportsIndex
 
 import torch
@@ -57,7 +58,9 @@ def activation_pattern(y: torch.Tensor, k: SupportsIndex, dim: SupportsIndex = -
     first ``k - #{above}`` by index. Only the value of ``t`` is taken from ``torch.topk``: its indices come in no
     promised order among equals. Linear in the width up to the ``k log k`` of sorting the winners; on a CPU measured 3
     to 10 times faster than a stable sort at widths above 4,000, and as fast at width 8. No value is read back from the
-    device.
+    device. On a CPU with numba (the extra ``fast``), plain tensors of floats with at least 4096 entries and rows of at
+    least 16 go through a compiled loop instead, with the same result: about 1 ns per entry of wide float32 rows. Its
+    first call compiles for some seconds, once per installation and size of float.
 
     Args:
         y: outputs of a layer before the activation, any shape with at least one dimension (an empty batch included),
@@ -77,10 +80,20 @@ def activation_pattern(y: torch.Tensor, k: SupportsIndex, dim: SupportsIndex = -
     tensor([False,  True,  True,  True, False])
     """
     dim = _check_tensor(y, dim)
-    _, k = check_width_and_winners(y.shape[dim], k)
-    y = y.detach()
-    if dim == y.ndim - 1 and _fast_pattern.usable(y):
-        return _fast_pattern.pattern(y, k)
+    width, k = check_width_and_winners(y.shape[dim], k)
+    if _fast_pattern.usable(y, width):
+        return _along_last(_fast_pattern.pattern, y, k, dim)
+    return _pattern(y.detach(), k, dim)
+
+
+def _along_last(
+    function: Callable[[torch.Tensor, int], torch.Tensor], y: torch.Tensor, k: int, dim: int
+) -> torch.Tensor:
+    return function(y, k) if dim == y.ndim - 1 else function(y.movedim(dim, -1), k).movedim(-1, dim)
+
+
+def _pattern(y: torch.Tensor, k: int, dim: int) -> torch.Tensor:
+    """The pattern by operations of torch, on every device and under every transform."""
     threshold = y.topk(k, dim=dim).values.narrow(dim, k - 1, 1)
     # Comparisons with NaN are False: "not below or equal" is what puts NaN above a threshold that is a number.
     # logical_not, not ~: the operator asks the CUDA driver for its device, which a fake tensor does not have.
@@ -130,7 +143,11 @@ def kwta(y: torch.Tensor, k: SupportsIndex, dim: SupportsIndex = -1) -> torch.Te
     >>> kwta(torch.tensor([1.0, -3.0, 2.0, -1.0]), k=3)
     tensor([ 1.,  0.,  2., -1.])
     """
-    return torch.where(activation_pattern(y, k, dim), y, 0)
+    dim = _check_tensor(y, dim)
+    width, k = check_width_and_winners(y.shape[dim], k)
+    if _fast_pattern.usable(y, width):
+        return _along_last(_fast_pattern.activation, y, k, dim)
+    return torch.where(_pattern(y.detach(), k, dim), y, 0)
 
 
 def lwta(y: torch.Tensor, group_size: SupportsIndex, dim: SupportsIndex = -1) -> torch.Tensor:
