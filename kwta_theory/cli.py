@@ -73,7 +73,7 @@ def verify(
     inputs: Annotated[
         list[str] | None,
         typer.Option(
-            help="mnist, gaussian, cosine, or FILE.npy of shape (N, m). Repeatable. [default: the first three]"
+            help="mnist, gaussian, cosine, or FILE.npy of shape (N, m). Repeatable. By default the first three."
         ),
     ] = None,
     only: Annotated[

@@ -72,12 +72,13 @@ def check_layer(width: SupportsFloat | None, k: SupportsIndex, log_width: Suppor
         )
     if width is None:
         number = check_number("log_width", log_width, 0.0, _LARGEST_LOG_WIDTH)  # type: ignore[arg-type]
-        value = math.exp(number) if number <= _LOG_LARGEST else math.inf
-        if value < 2 * k + 1:
+        # In logarithms: the width of math.log(2 * k + 1) may be a rounding below 2 k + 1.
+        if number < math.log(2 * k + 1):
             raise InvalidArgumentError(
                 f"log_width={log_width!r} is not allowed with k={k}: it must be at least log(2k + 1) = "
                 f"{math.log(2 * k + 1):g}; give width itself for narrow layers."
             )
+        value = max(math.exp(number), 2 * k + 1) if number <= _LOG_LARGEST else math.inf
         return Layer(value, number, float(k))
     try:
         value = float(width)

@@ -164,6 +164,14 @@ def test_width_as_a_float_and_as_a_logarithm(law):
     assert law(None, 3, 0.9, log=True, log_width=2000.0) != above
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 7, 11])
+def test_the_smallest_log_width_that_the_sentence_names_is_allowed(k):
+    exact = same_pattern(2 * k + 1, k, 0.5)
+    assert same_pattern(None, k, 0.5, log_width=math.log(2 * k + 1)) == pytest.approx(exact, rel=1e-12)
+    with pytest.raises(InvalidArgumentError, match=r"at least log\(2k \+ 1\)"):
+        same_pattern(None, k, 0.5, log_width=math.log(2 * k + 1) - 1e-9)
+
+
 @pytest.mark.parametrize("cosine", [0.5, 0.95, 0.999999])
 @pytest.mark.parametrize("log_width", [1e3, 1e5, 1e7])
 def test_astronomical_widths(cosine, log_width):
