@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -358,10 +359,11 @@ class Ledger:
 
     def _sentence(self, error: sqlite3.Error, done: str) -> LedgerError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and done == "written"):
+            why = "the disk is full" if code == sqlite3.SQLITE_FULL else str(error)
             return LedgerError(
-                f"ledger {str(self.path)!r} cannot be {done}: the disk is full. What was committed before is kept; the "
-                "run goes on from there when it is started again."
+                f"ledger {str(self.path)!r} cannot be {done}: {why}. What was committed before is kept; the run goes "
+                "on from there when it is started again."
             )
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return self._damaged(str(error))
@@ -419,7 +421,9 @@ class Ledger:
                 raise self._damaged(f"{where} holds no tally") from None
             if tally.trials != task.chunk_trials or set(tally.names) != names:
                 raise self._damaged(f"{where} is not a chunk of {task.chunk_trials} trials")
-            chunks.append(Chunk(number, tally, float(seconds)))
+            if not isinstance(seconds, float) or not 0 <= seconds < math.inf:
+                raise self._damaged(f"{where} took {seconds!r} seconds")
+            chunks.append(Chunk(number, tally, seconds))
         return chunks
 
 

@@ -22,13 +22,13 @@ from kwta_theory.checks import InvalidArgumentError, check_integer, check_number
 
 LARGEST_ORDER = 256
 # An order that takes longer than this is not queued behind another: a time limit or Ctrl-C would find it there.
-LONG_ORDER = 2 * ORDER_SECONDS
+LONG_ORDER = 1.0
 # How long to wait for an arrival before looking at the clock again, and the least time between two reports.
 _GLANCE = 0.2
 # Reports take at most this part of the time: those of large grids are rarer.
 _REPORTS = 0.05
 # After Ctrl-C or a failure, how long to wait for orders in hand: long enough for all that are made of short chunks.
-_LAST_ORDERS = 1.2 * ORDER_SECONDS
+_LAST_ORDERS = 0.6
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def run(
         workers: processes on this machine.
         backend: ``"processes"``, ``"serial"`` (in this process) or ``"dask"``.
         scheduler: address of a Dask scheduler.
-        batch: chunks in an order to a worker, at most; None for up to 256. An order ends after about half a second,
+        batch: chunks in an order to a worker, at most; None for up to 256. An order ends after about 0.1 seconds,
             whatever its size, and what is drawn in this process is written down chunk by chunk.
         wait_for_ledger: seconds to wait for another process that writes to the ledger's file.
         report: called with where all tasks stand, at most five times a second and at the end.
@@ -101,8 +101,10 @@ def run(
         BackendError: workers that cannot be started or reached, or keep dying.
         KeyboardInterrupt: Ctrl-C, within two seconds.
 
-    Whatever ends it early, every chunk that was finished is written down first, and the workers are ended. (A chunk in
-    the making is lost. Where the ledger itself cannot be written, it keeps what was written before.)
+    Whatever ends it early, every chunk that was finished is written down first, and the workers are ended. Lost are
+    chunks in the making; where the ledger itself cannot be written, what came since it last could; and where chunks are
+    sent in orders of several, which are those far below 0.1 seconds, at most so much of a worker's time, should the
+    next chunk of such an order take more than half a second.
 
     >>> import tempfile
     >>> tasks = [Task.of("same-pattern", width=20, k=2, cosine=0.9, chunk_trials=500)]

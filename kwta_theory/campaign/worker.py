@@ -13,8 +13,9 @@ from kwta_theory.campaign.estimators import Estimator, Value
 from kwta_theory.campaign.ledger import Chunk
 from kwta_theory.campaign.tally import Tally
 
-# An order of several chunks grows until it takes about this long: below it, sending costs more than drawing.
-ORDER_SECONDS = 0.5
+# An order of several chunks grows until it takes about this long: sending it costs a hundredth of that. Not longer,
+# because chunks that are finished within an order are lost when it is killed. The package's own chunks take longer.
+ORDER_SECONDS = 0.1
 
 
 class EstimatorError(Exception):
