@@ -47,12 +47,10 @@ def usable(y: torch.Tensor, width: int = SMALLEST_WIDTH) -> bool:
         not torch.compiler.is_compiling()  # first, so that the compiler sees no more of this than a constant
         and type(y) in (torch.Tensor, torch.nn.Parameter)
         and y.dtype in _BITS
-        and y.device.type == "cpu"
-        and y.layout == torch.strided
         and SMALLEST <= y.numel() < 2**31  # the kernel counts in 32 bits
         and width >= SMALLEST_WIDTH
         and not _watched()
-        and not y.is_neg()  # a lazy change of sign is not in the memory that the kernel reads
+        and _ordinary(y)
         and installed()
     )
 
@@ -67,6 +65,25 @@ def _watched() -> bool:
     except AttributeError:  # private names, which may go: then the slower route is right for everyone
         return True
     return transforms or modes > 0 or level >= 0
+
+
+def _ordinary(y: torch.Tensor) -> bool:
+    """Whether the memory of ``y`` holds its numbers: strided, on the CPU, and no mark of torch on it says otherwise.
+
+    Such marks are a lazy change of sign, a lazy zero, and the batches of ``torch.autograd.grad`` with
+    ``is_grads_batched=True``.
+    """
+    try:
+        keys: int = torch._C._dispatch_keys(y).raw_repr()
+        return not keys & ~_ordinary_keys()
+    except AttributeError:  # as above
+        return False
+
+
+@functools.cache
+def _ordinary_keys() -> int:
+    with torch.inference_mode(False):
+        return int(torch._C._dispatch_keys(torch.empty(0, device="cpu")).raw_repr())
 
 
 @functools.cache

@@ -82,14 +82,14 @@ def narrow(keys, k, few, a, b):  # type: ignore[no-untyped-def]
             high, above_high = a, above_a
         inside = above_low - above_high
         halve = not halve and 2 * inside > before
-        length = np.float64(high) - np.float64(low)
-        if halve or length > 2.0**62:
+        if halve or (high >> 1) - (low >> 1) > 2**60:
             a = b = (low & high) + ((low ^ high) >> 1)  # the mean, rounded down, without overflow
         else:
-            share = (k - above_high) / inside
+            span, share = high - low, (k - above_high) / inside
             slack = (DEVIATIONS * np.sqrt(share * (1 - share) * inside) + 0.5) / inside
-            a = max(low, high - np.int64(length * min(share + slack, 1.0)))
-            b = min(high, high - np.int64(length * max(share - slack, 0.0)))
+            # Floats round: the minimum is what keeps both in the interval, and so what makes the loop end.
+            a = high - min(span, np.int64(span * min(share + slack, 1.0)))
+            b = high - min(span, np.int64(span * max(share - slack, 0.0)))
     return low, above_low, high, above_high, passes
 
 
