@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install test lint types verify benchmark experiments figures
+.PHONY: help install test lint types verify benchmark notebooks experiments figures
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -26,9 +26,13 @@ verify: ## check the paper's statements on real data (about four minutes)
 experiments: ## run every experiment at the quick budget into results/ (under ten minutes)
 	set -e; for script in experiments/*.py; do echo "$$script"; $(BIN)/python $$script --quiet; done
 
-figures: experiments ## and copy their figures to docs/figures/experiments/
+figures: experiments ## run them and put their figures into docs/
 	mkdir -p docs/figures/experiments
 	cp results/*/*.png docs/figures/experiments/
+	$(BIN)/python docs/gallery.py
+
+notebooks: ## execute the notebooks in place and keep their outputs
+	$(BIN)/python notebooks/execute.py
 
 benchmark: ## print the tables of speed and memory
 	$(BIN)/python benchmarks/gram_against_dense.py

@@ -38,7 +38,7 @@ def statement_figure(panels: Panels) -> Figure:
     for axis, (name, (curves, verdicts)) in zip(axes, panels.items(), strict=True):
         draw_panel(axis, curves, verdicts)
         if name != "-":
-            axis.set_title(name, fontsize=10)
+            axis.set_title(name, loc="left", fontsize=10)
     plots.legend(figure, columns=3 if len(panels) > 1 else 2)
     axes[0].set_ylabel("log10 of the probability of failure")
     return figure
@@ -116,14 +116,9 @@ def draw_widths(axis: Axes, verdicts: Sequence[Verdict], reach: float) -> None:
     if granted is not None and granted / LN10 <= 3 * reach:
         axis.axvline(granted / LN10, color=GRANTED, linestyle=":", label="width that the proof grants")
     elif granted is not None:
-        axis.annotate(
-            f"the proof grants it from width {words.width(granted)} on  →",
-            (0.98, 0.90),
-            xycoords="axes fraction",
-            ha="right",
-            fontsize=8,
-            color=GRANTED,
-        )
+        # Above the axes: inside, a curve would cross it.
+        text = f"the proof grants it from width {words.width(granted)} on"
+        axis.set_title(text, loc="right", fontsize=8, color=GRANTED)
     first = next((v.first_true_log_width for v in verdicts if v.first_true_log_width is not None), None)
     if first is not None:
         axis.axvline(first / LN10, color=FIRST, linestyle="-.", linewidth=1, label="level first reached, at the latest")
