@@ -1,4 +1,9 @@
-"""The adversaries inside training. They see the network in evaluation mode: it learns no statistics of theirs."""
+"""The adversaries inside training.
+
+They take any function from images to logits and use it in the mode in which it is. Training puts its network into
+evaluation mode around them (:func:`evaluation_mode`), as the code of Zhang et al. does: the points are sought on the
+network as it will be used, and batch normalisation learns no statistics of the search.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-Loss = Callable[[torch.Tensor], torch.Tensor]
+Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 @contextlib.contextmanager
@@ -30,42 +35,43 @@ def inside(perturbed: torch.Tensor, images: torch.Tensor, epsilon: float) -> tor
 
 
 def pgd(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, start: torch.Tensor,
+    logits: Logits, images: torch.Tensor, labels: torch.Tensor, start: torch.Tensor,
     epsilon: float, steps: int, step_size: float,
 ) -> torch.Tensor:  # fmt: skip
-    """Untargeted projected gradient ascent on the cross-entropy from ``start``, by signs of gradients."""
-    return _ascend(model, images, start, epsilon, steps, step_size, lambda out: functional.cross_entropy(out, labels))
+    """Untargeted projected gradient ascent on the cross-entropy from ``start``, by signs of gradients (Madry et al.).
+
+    ``x <- inside(x + step_size * sign(grad_x CE(logits(x), labels)))``, so many times; images ``(B, C, H, W)``. The
+    gradients of the parameters stay what they are.
+    """
+    return _ascend(lambda x: functional.cross_entropy(logits(x), labels), images, start, epsilon, steps, step_size)
 
 
 def trades_adversary(
-    model: nn.Module, images: torch.Tensor, start: torch.Tensor, epsilon: float, steps: int, step_size: float
+    logits: Logits, images: torch.Tensor, start: torch.Tensor, epsilon: float, steps: int, step_size: float
 ) -> torch.Tensor:
-    """Ascent on the divergence of the prediction from that on the image itself."""
-    with torch.no_grad(), evaluation_mode(model):
-        clean = functional.log_softmax(model(images).float(), dim=1)
-    return _ascend(model, images, start, epsilon, steps, step_size, lambda out: divergence(out, clean))
+    """The same ascent on :func:`divergence` from the prediction on the image itself (Zhang et al.)."""
+    with torch.no_grad():
+        clean = functional.log_softmax(logits(images), dim=1)
+    return _ascend(lambda x: divergence(logits(x), clean), images, start, epsilon, steps, step_size)
 
 
 def divergence(outputs: torch.Tensor, clean_log_probabilities: torch.Tensor) -> torch.Tensor:
-    """Kullback-Leibler divergence of the clean prediction from another, mean over the batch (TRADES)."""
-    log_probabilities = functional.log_softmax(outputs.float(), dim=1)
+    """``KL(clean || perturbed) = sum_c p_c (log p_c - log q_c)``, mean over the batch.
+
+    ``p`` is the prediction on the image, ``q`` that of ``outputs``: the direction of the authors' code, in which
+    ``KLDivLoss`` takes ``log q`` first. Gradients go through both.
+    """
+    log_probabilities = functional.log_softmax(outputs, dim=1)
     return functional.kl_div(log_probabilities, clean_log_probabilities, reduction="batchmean", log_target=True)
 
 
 def _ascend(
-    model: nn.Module,
-    images: torch.Tensor,
-    start: torch.Tensor,
-    epsilon: float,
-    steps: int,
-    step_size: float,
-    loss: Loss,
+    loss: Logits, images: torch.Tensor, start: torch.Tensor, epsilon: float, steps: int, step_size: float
 ) -> torch.Tensor:
     x = inside(start, images, epsilon)
-    with evaluation_mode(model):
-        for _ in range(steps):
-            x = x.detach().requires_grad_()
-            # With respect to the input alone: the gradients of the parameters stay what they are.
-            (gradient,) = torch.autograd.grad(loss(model(x)), x)
-            x = inside(x.detach() + step_size * gradient.sign(), images, epsilon)
+    for _ in range(steps):
+        x = x.detach().requires_grad_()
+        # With respect to the input alone: no parameter's .grad is filled.
+        (gradient,) = torch.autograd.grad(loss(x), x)
+        x = inside(x.detach() + step_size * gradient.sign(), images, epsilon)
     return x.detach()

@@ -3,47 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
+import hashlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import nn
-from torch.nn import functional
 
 from kwta_theory import seeding
 from kwta_theory.checks import InvalidArgumentError, check_integer, check_number
 from kwta_theory.networks.architectures import Architecture, build
-from kwta_theory.networks.datasets import Dataset, Split
-from kwta_theory.networks.training import adversary
+from kwta_theory.networks.datasets import Dataset
+from kwta_theory.networks.training.augmentation import shift_and_mirror
 from kwta_theory.networks.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from kwta_theory.networks.training.incremental import set_sparsity_ratio
+from kwta_theory.networks.training.methods import Learner, TrainingError
+from kwta_theory.networks.training.metrics import Row, accuracy, write_rows
 from kwta_theory.networks.training.recipe import Recipe
 
-CHECKPOINT, METRICS = "checkpoint.pt", "metrics.csv"
-Row = dict[str, Any]
-
-
-class TrainingError(Exception):
-    """A run that cannot go on. The text is one sentence."""
+CHECKPOINT, METRICS, LOCK = "checkpoint.pt", "metrics.csv", ".lock"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What changes the speed of training and, but for ``bfloat16``, not its law.
+    """How the computer does it. Only ``bfloat16`` changes what is learned by more than rounding.
 
     Attributes:
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
-        bfloat16: run the network in mixed precision.
+        bfloat16: run the network in mixed precision; weights, losses and test accuracies stay in float32.
         channels_last: keep images in the memory order NHWC.
-        compile: pass the network through ``torch.compile``.
-        checkpoint_seconds: write a checkpoint at least this often, and after every epoch.
+        compile: pass the network through ``torch.compile``, which needs a C++ compiler.
+        checkpoint_seconds: write a checkpoint at least this often, and after every epoch; 0 after every step.
+
+    Raises:
+        InvalidArgumentError: negative seconds.
     """
 
     device: str = "auto"
@@ -68,274 +67,263 @@ def train(
 ) -> nn.Module:
     """Train a network, or go on with the training that ``folder`` holds.
 
-    Batches, augmentation and the adversary's starts are drawn from ``(seed, epoch, step)``. On a CPU, with the same
-    number of threads, a run that was killed and started again ends in the same weights bit for bit.
+    Batches, augmentation and the adversary's starts are drawn from ``(seed, epoch, step)``, so epoch and step are the
+    state of the generators. On a CPU, with the same number of threads, a run that was killed at any moment and started
+    again ends in the same weights bit for bit.
 
     Args:
         architecture: of the network.
-        data: images of its size.
-        recipe: how to train.
-        folder: made when it is not there. It gets ``checkpoint.pt`` and ``metrics.csv``, one row for each epoch.
+        data: images of its size. An epoch's batches differ in size by at most one image.
+        recipe: how to train. To go on it must be the one that the folder was begun with; only ``epochs`` may grow.
+        folder: made when it is not there. It gets ``checkpoint.pt`` and ``metrics.csv``, one row for each epoch:
+            learning rate, the adversary's radius at the end, sparsity ratio, mean loss, training accuracy (on the
+            images that were learned from: the attacked ones of ``at`` and ``free``, the clean ones else), accuracy on
+            all test images without an attack, seconds.
         seed: a non-negative integer.
         options: device and speed.
-        report: called with the row of each epoch.
+        report: called with the row of each epoch, after the checkpoint is written.
 
     Returns:
         The network, in evaluation mode on the device.
 
     Raises:
-        InvalidArgumentError: images that do not fit the network, a sparsity schedule without k-WTA.
-        CheckpointError: the folder holds another run.
-        TrainingError: the loss is no longer a number.
+        InvalidArgumentError: images that do not fit the network; a part of the recipe or of the options that it cannot
+            have or that has no effect.
+        CheckpointError: the folder holds another run, or cannot be written.
+        TrainingError: the loss is no longer a number; another process trains in the folder; too little memory;
+            ``torch.compile`` fails.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    options = options or Options()
-    run = _Run(architecture, data, recipe, folder, check_integer("seed", seed, 0, 2**63 - 1), options)
-    return run.go(report or (lambda _: None))
+    run = _Run(architecture, data, recipe, folder, check_integer("seed", seed, 0, 2**63 - 1), options or Options())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / LOCK, timeout=0):
+            return run.go(report or (lambda _: None))
+    except Timeout:
+        raise TrainingError(f"another process is training in {str(folder)!r}.") from None
+    except OSError as error:
+        raise CheckpointError(f"{str(folder)!r} cannot be written: {error.strerror or error}.") from None
+    except torch.OutOfMemoryError:
+        raise TrainingError(
+            f"the memory of {run.device} does not suffice for batches of {recipe.batch_size}: take smaller ones."
+        ) from None
+    except RuntimeError as error:  # the compiler's exceptions have no common class that is public
+        if not run.options.compile:
+            raise
+        raise TrainingError(f"torch.compile fails here: {str(error).strip().splitlines()[0]}") from error
 
 
 class _Run:
     def __init__(
         self, architecture: Architecture, data: Dataset, recipe: Recipe, folder: Path, seed: int, options: Options
     ) -> None:
-        if (data.channels, data.image_size) != (architecture.channels, architecture.image_size):
-            raise InvalidArgumentError(
-                f"data={data.name!r} has {data.channels} channel(s) of {data.image_size} pixels, and the network takes "
-                f"{architecture.channels} of {architecture.image_size}."
-            )
-        if data.classes != architecture.classes:
-            raise InvalidArgumentError(
-                f"data={data.name!r} has {data.classes} classes, the network {architecture.classes}."
-            )
         self.architecture, self.data, self.recipe, self.folder, self.seed = architecture, data, recipe, folder, seed
         self.options = options
         self.device = seeding.resolve_device(options.device, torch.float32)
+        self.model = build(architecture, seeding.derive(seed, "weights"))
+        self.steps = math.ceil(len(data.train) / recipe.batch_size)
+        self._check()
         self.order = seeding.Stream(seed, "training order")
         self.noise = seeding.Stream(seed, "training noise")
         self.epoch = self.step = 0
         self.sums: list[float] = [0.0, 0.0, 0.0]  # loss, correct, images of this epoch
         self.seconds = 0.0
         self.rows: list[Row] = []
-        self.delta: torch.Tensor | None = None  # free training: the perturbation lives from batch to batch
-        record = self._resumed()
-        self.model = build(architecture, seeding.derive(seed, "weights"))
-        if record is not None:
-            self.model.load_state_dict(record["model"])
-        self.model.to(self.device)
-        if options.channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _check(self) -> None:
+        data, network, recipe = self.data, self.architecture, self.recipe
+        if (data.channels, data.image_size) != (network.channels, network.image_size):
+            raise InvalidArgumentError(
+                f"data={data.name!r} has {data.channels} channel(s) of {data.image_size} pixels, and the network takes "
+                f"{network.channels} of {network.image_size}."
+            )
+        if data.classes != network.classes:
+            raise InvalidArgumentError(f"data={data.name!r} has {data.classes} classes, the network {network.classes}.")
         if recipe.sparsity_ratios:
-            set_sparsity_ratio(self.model, recipe.sparsity_ratios[0][1])
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            recipe.learning_rate(0),
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )
-        if record is not None:
-            self.optimizer.load_state_dict(record["optimizer"])
-            self.delta = None if record["delta"] is None else record["delta"].to(self.device)
-        self.forward: Any = torch.compile(self.model) if options.compile else self.model
+            set_sparsity_ratio(self.model, min(ratio for _, ratio in recipe.sparsity_ratios))
+        modules = list(self.model.modules())
+        if self.options.channels_last and not any(isinstance(module, nn.Conv2d) for module in modules):
+            raise InvalidArgumentError(
+                f"channels_last has no effect with arch={network.name!r}: it has no convolution."
+            )
+        normalised = any(isinstance(module, nn.BatchNorm2d) for module in modules)
+        if normalised and len(data.train) // self.steps < 2:
+            raise InvalidArgumentError(
+                f"batch_size={recipe.batch_size} with {len(data.train)} images leaves batches of one image: batch "
+                "normalisation needs at least two."
+            )
+        with torch.no_grad():  # a ratio that leaves some layer no winner is found here, before anything is written
+            self.model.eval()(data.train.images(slice(0, 1)))
 
     # Going on.
 
     def _identity(self) -> Row:
-        data = {"name": self.data.name, "description": self.data.description}
-        recipe = {name: value for name, value in self.recipe.as_json().items() if name != "epochs"}
-        return {"architecture": self.architecture.as_json(), "data": data, "recipe": recipe, "seed": self.seed}
+        """What must be the same when a run goes on; the digest tells other images of the same number apart."""
+        digest = hashlib.blake2b(digest_size=16)
+        for split in (self.data.train, self.data.test):
+            digest.update(split.pixels.contiguous().numpy().data)
+            digest.update(split.labels.contiguous().numpy().data)
+        return {
+            "architecture": self.architecture.as_json(),
+            "data": {"name": self.data.name, "description": self.data.description, "digest": digest.hexdigest()},
+            "recipe": self.recipe.as_json(),
+            "seed": self.seed,
+            "options": {"bfloat16": self.options.bfloat16},
+        }
 
-    def _resumed(self) -> Row | None:
+    def _open(self) -> None:
+        """Take up the checkpoint of the folder, or begin."""
         path = self.folder / CHECKPOINT
-        if not path.exists():
-            return None
-        record = load_checkpoint(path)
-        there = {"architecture": record["architecture"], "data": record["data"], "seed": record["seed"]}
-        kept = Recipe.of(record["recipe"]).as_json()
-        there["recipe"] = {name: value for name, value in kept.items() if name != "epochs"}
-        for name, value in self._identity().items():
-            if there[name] != value:
-                raise CheckpointError(
-                    f"checkpoint {str(path)!r} belongs to another run: its {name} is {there[name]!r}, and "
-                    f"{value!r} was asked for. Choose another output directory."
-                )
-        self.epoch, self.step, self.sums = record["epoch"], record["step"], list(record["sums"])
-        self.rows, self.seconds = list(record["metrics"]), record["seconds"]
-        return record
+        self.identity = self._identity()
+        record = load_checkpoint(path) if path.exists() else None
+        if record is not None:
+            self._compare(path, record)
+            self.epoch, self.step, self.sums = record["epoch"], record["step"], list(record["sums"])
+            self.rows, self.seconds = list(record["metrics"]), record["seconds"]
+        self._set_ratio(self.epoch - (self.step == 0))
+        try:
+            if record is not None:
+                self.model.load_state_dict(record["model"])
+            self.model.to(self.device)
+            if self.options.channels_last:
+                self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            optimizer = torch.optim.SGD(
+                self.model.parameters(),
+                self.recipe.learning_rate(self.epoch),
+                momentum=self.recipe.momentum,
+                weight_decay=self.recipe.weight_decay,
+            )
+            if record is not None:
+                optimizer.load_state_dict(record["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            if record is None:
+                raise
+            raise CheckpointError(f"checkpoint {str(path)!r} does not fit its architecture: {error}") from None
+        self.compiled: Any = torch.compile(self.model) if self.options.compile else self.model
+        self.learner = Learner(self.model, self._logits, optimizer, self.recipe)
+        if record is not None and record["perturbation"] is not None:
+            self.learner.perturbation = record["perturbation"].to(self.device)
+
+    def _compare(self, path: Path, record: Row) -> None:
+        """Refuse the checkpoint of another run, naming the first thing in which it differs."""
+        for part, wanted in self.identity.items():
+            there = record[part]
+            both = isinstance(wanted, dict) and isinstance(there, dict)
+            pairs = {f"{part}.{name}": (there.get(name), wanted[name]) for name in wanted} if both else {}
+            for name, (old, new) in (pairs or {part: (there, wanted)}).items():
+                if old != new and name != "recipe.epochs":
+                    raise CheckpointError(
+                        f"checkpoint {str(path)!r} belongs to another run: its {name} is {old!r}, and {new!r} was "
+                        "asked for. Choose another output directory."
+                    )
+        done = record["epoch"] + bool(record["step"])
+        if done > self.recipe.epochs:
+            raise CheckpointError(
+                f"checkpoint {str(path)!r} has gone into epoch {done}, and epochs={self.recipe.epochs} were asked for. "
+                "Choose another output directory."
+            )
 
     def _save(self) -> None:
         record = {
-            **self._identity(),
-            "recipe": self.recipe.as_json(),
+            **self.identity,
             "epoch": self.epoch,
             "step": self.step,
             "sums": self.sums,
             "seconds": self.seconds,
             "metrics": self.rows,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "delta": self.delta,
-            "sparsity_ratio": self.recipe.sparsity_ratio(max(0, min(self.epoch, self.recipe.epochs) - 1)),
+            "optimizer": self.learner.optimizer.state_dict(),
+            "perturbation": self.learner.perturbation,
+            "sparsity_ratio": self.ratio,
         }
         save_checkpoint(self.folder / CHECKPOINT, record)
 
     # The loop.
 
     def go(self, report: Callable[[Row], None]) -> nn.Module:
+        self._open()
         while self.epoch < self.recipe.epochs:
             self._one_epoch()
             row = self._row()
             self.rows.append(row)
             self.epoch, self.step, self.sums, self.seconds = self.epoch + 1, 0, [0.0, 0.0, 0.0], 0.0
             self._save()
-            self._write_metrics()
+            write_rows(self.folder / METRICS, self.rows)
             report(row)
-        self._write_metrics()
+        write_rows(self.folder / METRICS, self.rows)  # again, if a run was killed between the two files
         return self.model.eval()
 
     def _one_epoch(self) -> None:
         recipe, train = self.recipe, self.data.train
-        ratio = recipe.sparsity_ratio(self.epoch)
-        if ratio is not None:
-            set_sparsity_ratio(self.model, ratio)
-        for group in self.optimizer.param_groups:
+        self._set_ratio(self.epoch)
+        for group in self.learner.optimizer.param_groups:
             group["lr"] = recipe.learning_rate(self.epoch)
         order = torch.from_numpy(self.order.generator(self.epoch).permutation(len(train)))  # type: ignore[union-attr]
-        batches = order.split(recipe.batch_size)
+        batches = order.tensor_split(self.steps)
         self.model.train()
         started = saved = time.perf_counter()
         before = self.seconds
-        while self.step < len(batches):
-            index = batches[self.step]
-            images = self._augmented(train.images(index, self.device))
-            if self.options.channels_last:
-                images = images.contiguous(memory_format=torch.channels_last)
-            self._learn(images, train.labels[index].to(self.device))
+        while self.step < self.steps:
+            self._one_step(batches[self.step])
             self.step += 1
             now = time.perf_counter()
             self.seconds = before + now - started
-            if now - saved >= self.options.checkpoint_seconds and self.step < len(batches):
+            if now - saved >= self.options.checkpoint_seconds and self.step < self.steps:
                 self._save()
                 saved = now
-
-    def _learn(self, images: torch.Tensor, labels: torch.Tensor) -> None:
-        epsilon = self.recipe.epsilon_at(self.epoch)
-        if not epsilon:
-            self._descend(*self._natural(images, labels), labels)
-        elif self.recipe.method == "at":
-            attacked = self._attacked(images, labels, epsilon)
-            self._descend(*self._natural(attacked, labels), labels)
-        elif self.recipe.method == "trades":
-            self._descend(*self._trades(images, labels, epsilon), labels)
-        else:
-            self._free(images, labels, epsilon)
-
-    def _natural(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        with self._precision():
-            outputs = self.forward(images)
-        return functional.cross_entropy(outputs.float(), labels), outputs
-
-    def _attacked(self, images: torch.Tensor, labels: torch.Tensor, epsilon: float) -> torch.Tensor:
-        start = images + epsilon * (2 * self._uniforms(images) - 1)
-        size = self.recipe.attack_step_size * epsilon
-        with self._precision():
-            return adversary.pgd(self.forward, images, labels, start, epsilon, self.recipe.attack_steps, size)
-
-    def _trades(self, images: torch.Tensor, labels: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
-        start = images + 1e-3 * self._normals(images)
-        size = self.recipe.attack_step_size * epsilon
-        with self._precision():
-            attacked = adversary.trades_adversary(self.forward, images, start, epsilon, self.recipe.attack_steps, size)
-            outputs, perturbed = self.forward(images), self.forward(attacked)
-        clean = functional.log_softmax(outputs.float(), dim=1)
-        loss = functional.cross_entropy(outputs.float(), labels)
-        return loss + self.recipe.trades_beta * adversary.divergence(perturbed, clean), outputs
-
-    def _free(self, images: torch.Tensor, labels: torch.Tensor, epsilon: float) -> None:
-        """Each replay gives both a step of the weights and a step of the perturbation from one backward pass."""
-        if self.delta is None or self.delta.shape[1:] != images.shape[1:]:
-            self.delta = torch.zeros(self.recipe.batch_size, *images.shape[1:], device=self.device)
-        count = len(images)
-        for _ in range(self.recipe.replays):
-            delta = self.delta[:count].clone().requires_grad_()
-            loss, outputs = self._natural((images + delta).clamp(0, 1), labels)
-            self._descend(loss, outputs, labels)
-            # The backward pass of the weights filled it, too: the perturbation is a leaf of the loss.
-            gradient = torch.zeros_like(delta) if delta.grad is None else delta.grad
-            self.delta[:count] = (delta.detach() + epsilon * gradient.sign()).clamp(-epsilon, epsilon)
-
-    def _descend(self, loss: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor) -> None:
-        value = loss.item()
-        if not math.isfinite(value):
+        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
             raise TrainingError(
-                f"the loss is {value} in epoch {self.epoch}, step {self.step}: the learning rate may be too large. The "
-                "last checkpoint is kept."
+                f"the weights are no longer numbers after epoch {self.epoch + 1}: the learning rate may be too large."
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        correct = float((outputs.detach().argmax(1) == labels).sum())
-        self.sums = [self.sums[0] + value * len(labels), self.sums[1] + correct, self.sums[2] + len(labels)]
 
-    # Random numbers and precision.
+    def _one_step(self, index: torch.Tensor) -> None:
+        images = self.data.train.images(index, self.device)
+        if self.recipe.augment:
+            images = shift_and_mirror(images, self.order.generator(self.epoch, self.step))  # type: ignore[arg-type]
+        if self.options.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        labels = self.data.train.labels[index].to(self.device)
+        epsilon = self.recipe.epsilon_at(self.epoch + (self.step + 1) / self.steps)
+        try:
+            results = self.learner.learn(images, labels, epsilon, self._draw)
+        except TrainingError as error:
+            where = f"in epoch {self.epoch + 1}, step {self.step + 1} of {self.steps}"
+            raise TrainingError(f"{where}, {error} The last checkpoint is kept.") from None
+        for loss, share in results:
+            count = len(labels)
+            self.sums = [self.sums[0] + loss * count, self.sums[1] + share * count, self.sums[2] + count]
 
-    def _uniforms(self, images: torch.Tensor) -> torch.Tensor:
-        return self.noise.uniforms((self.epoch, self.step), tuple(images.shape), self.device).to(images.dtype)
+    def _draw(self, law: str, like: torch.Tensor) -> torch.Tensor:
+        index, shape = (self.epoch, self.step), tuple(like.shape)
+        if law == "normal":
+            return self.noise.normals(index, shape, self.device, like.dtype)
+        return self.noise.uniforms(index, shape, self.device).to(like.dtype)
 
-    def _normals(self, images: torch.Tensor) -> torch.Tensor:
-        return self.noise.normals((self.epoch, self.step), tuple(images.shape), self.device, images.dtype)
+    def _logits(self, images: torch.Tensor) -> torch.Tensor:
+        # One context for each pass: within one, weights cast under no_grad would be used again and get no gradient.
+        with self._precision():
+            outputs: torch.Tensor = self.compiled(images)
+        return outputs.float()
 
-    def _augmented(self, images: torch.Tensor) -> torch.Tensor:
-        """Shift by up to four pixels, filling with zeros, and mirror half of the images."""
-        if not self.recipe.augment:
-            return images
-        generator = self.order.generator(self.epoch, self.step)
-        size = images.shape[-1]
-        padded = functional.pad(images, (4, 4, 4, 4))
-        shifts = generator.integers(0, 9, (len(images), 2))  # type: ignore[union-attr]
-        mirrored = generator.random(len(images)) < 0.5  # type: ignore[union-attr]
-        cut = [
-            image[:, top : top + size, left : left + size].flip(-1 if flip else ())
-            for image, (top, left), flip in zip(padded, shifts.tolist(), mirrored.tolist(), strict=True)
-        ]
-        return torch.stack(cut)
+    @contextlib.contextmanager
+    def _precision(self) -> Iterator[None]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16):
+            yield
 
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.options.bfloat16 else contextlib.nullcontext()
-
-    # What is reported.
+    def _set_ratio(self, epoch: int) -> None:
+        self.ratio = self.recipe.sparsity_ratio(max(0, epoch))
+        if self.ratio is not None:
+            set_sparsity_ratio(self.model, self.ratio)
 
     def _row(self) -> Row:
         loss, correct, images = self.sums
         return {
-            "epoch": self.epoch,
+            "epoch": self.epoch + 1,
             "learning_rate": self.recipe.learning_rate(self.epoch),
-            "epsilon": self.recipe.epsilon_at(self.epoch),
-            "sparsity_ratio": self.recipe.sparsity_ratio(self.epoch),
+            "epsilon": self.recipe.epsilon_at(self.epoch + 1),
+            "sparsity_ratio": self.ratio,
             "train_loss": loss / images,
             "train_accuracy": correct / images,
             "test_accuracy": accuracy(self.model, self.data.test, self.device),
             "seconds": self.seconds,
         }
-
-    def _write_metrics(self) -> None:
-        text = io.StringIO()
-        if self.rows:
-            writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        path = self.folder / METRICS
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-        temporary.replace(path)
-
-
-def accuracy(model: nn.Module, split: Split, device: torch.device | str = "cpu", batch_size: int = 500) -> float:
-    """The share of images whose largest logit is that of their label, in evaluation mode."""
-    correct = 0
-    with torch.no_grad(), adversary.evaluation_mode(model):
-        for start in range(0, len(split), batch_size):
-            part = slice(start, start + batch_size)
-            outputs = model(split.images(part, device))
-            correct += int((outputs.argmax(1).cpu() == split.labels[part]).sum())
-    return correct / len(split)
