@@ -5,18 +5,41 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import nn
 
 from kwta_theory import seeding
-from kwta_theory.attacks.gradients import Gradient, Plain, Target, uniforms
+from kwta_theory.attacks.ball import bounds, check_batch, check_logits, project
+from kwta_theory.attacks.draws import Draws, image_keys
+from kwta_theory.attacks.gradients import Gradient, Plain, Target, attack_mode, logits_of
 from kwta_theory.attacks.losses import loss_named, margin
 from kwta_theory.checks import InvalidArgumentError, check_integer, check_number
-from kwta_theory.networks.training.adversary import evaluation_mode, inside
 
 STARTS = ("random", "image")
 SIZES = ("constant", "cosine")
+
+
+class SegmentSearch(Protocol):
+    """Decides about a whole segment at once: along a line the logits are piecewise affine, so that can be done exactly.
+
+    A class with ``__call__`` or a function; :class:`Ascent` asks it after each restart about the segment from each
+    image that is left to the last iterate.
+    """
+
+    def __call__(
+        self, model: nn.Module, start: torch.Tensor, end: torch.Tensor, label: int
+    ) -> torch.Tensor | None:  # fmt: skip
+        """A misclassified point of the segment, or None where there is none.
+
+        Args:
+            model: in evaluation mode.
+            start: one image, shape ``(C, H, W)``.
+            end: the same.
+            label: its class.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +64,14 @@ class Attacked:
 class Ascent:
     """Projected ascent by signs, from several starts.
 
-    Each start draws its random numbers from ``(seed, restart)`` and the images that are still classified correctly go
-    on to the next, so more restarts are never worse for any image, and neither are more steps with a ``constant`` size
-    given: the first so many iterates are the same.
+        x <- the nearest point of the ball of this step to  x + size * epsilon * sign(direction)
+
+    Random numbers come from ``(seed, name, restart, pixels of the image)``, and only the images that are still
+    classified correctly go on. So for each image the result depends neither on the batch it is in nor on its place
+    there, more restarts are never worse, and neither are more steps, if ``step_size`` is given, ``sizes`` is
+    ``"constant"``, there is one radius, and the gradient's own budget does not follow the steps: the first so many
+    iterates are the same. (All this up to the rounding of the network itself, whose last bits on some machines depend
+    on the number of images that it is given at once.)
 
     Attributes:
         name: for tables.
@@ -51,11 +79,21 @@ class Ascent:
         restarts: independent starts.
         step_size: as a share of epsilon; None for ``2.5 / steps``.
         sizes: ``"constant"``, or ``"cosine"`` from ``step_size`` down to zero.
-        momentum: decay of the accumulated direction, each gradient divided by its mean absolute value (MIM).
+        momentum: decay of the accumulated direction, each gradient divided by its mean absolute value (MIM: Dong et
+            al., CVPR 2018).
         loss: ``"cross-entropy"`` or ``"margin"``.
         start: ``"random"`` in the ball, or the ``"image"`` itself (further restarts are random).
         gradient: where the direction comes from.
-        radii: shares of epsilon for equal parts of the steps: ``(0.25, 0.5, 1)`` lets the ball grow; the last is 1.
+        radii: shares of epsilon for equal parts of the steps, the last of them 1, no more of them than steps:
+            ``(0.25, 0.5, 1)`` lets the ball grow, ``(3, 2, 1)`` lets it shrink. In a ball larger than epsilon the
+            iterate walks outside, and its projection on the ball of epsilon is what is tested and kept.
+        segment: an exact decision about a segment (:class:`SegmentSearch`).
+
+    Raises:
+        InvalidArgumentError: a value that is not allowed.
+
+    >>> Ascent("pgd", steps=20, restarts=2).budget
+    43
     """
 
     name: str
@@ -68,6 +106,7 @@ class Ascent:
     start: str = "random"
     gradient: Gradient = field(default_factory=Plain)
     radii: tuple[float, ...] = (1.0,)
+    segment: SegmentSearch | None = None
 
     def __post_init__(self) -> None:
         check_integer("steps", self.steps, 0)
@@ -79,8 +118,27 @@ class Ascent:
         for name, value, allowed in (("start", self.start, STARTS), ("sizes", self.sizes, SIZES)):
             if value not in allowed:
                 raise InvalidArgumentError(f"{name}={value!r} is not known: it must be one of {', '.join(allowed)}.")
-        if not self.radii or self.radii[-1] != 1.0 or any(not 0 < share <= 1 for share in self.radii):
-            raise InvalidArgumentError(f"radii={self.radii!r} is not allowed: shares in (0, 1], the last of them 1.")
+        radii = self.radii
+        shares_allowed = all(0 < share < math.inf for share in radii) and radii[-1:] == (1.0,)
+        if not shares_allowed or len(radii) > max(1, self.steps):
+            raise InvalidArgumentError(
+                f"radii={radii!r} is not allowed: positive shares of epsilon, the last of them 1, no more than steps."
+            )
+
+    @property
+    def budget(self) -> int:
+        """Forward passes for an image that is never broken: the image, and all steps of all restarts."""
+        ends = 1 + self.restarts
+        extra = [not self.gradient.tests_iterate or self._radius(step) > 1 for step in range(self.steps)]
+        return ends + sum(
+            self.gradient.passes(step / self.steps, restart) + extra[step]
+            for restart in range(self.restarts)
+            for step in range(self.steps)
+        )
+
+    def but(self, **changes: object) -> Ascent:
+        """The same attack with some attributes replaced."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def run(
         self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, epsilon: float, seed: int = 0
@@ -88,65 +146,104 @@ class Ascent:
         """Attack a batch.
 
         Args:
-            model: from images to logits; it is put into evaluation mode, and back.
-            images: in [0, 1], shape ``(B, C, H, W)``.
+            model: from images to logits. It is attacked in evaluation mode and left as it was; parameters and their
+                gradients are not touched. Images are converted to the dtype of its parameters.
+            images: in [0, 1], shape ``(B, C, H, W)``; half precisions are attacked, and returned, in float32.
             labels: int64, shape ``(B,)``.
             epsilon: radius of the ball.
             seed: of every random number.
+
+        Raises:
+            InvalidArgumentError: images or labels that are none, or labels that are no classes of the model.
         """
         epsilon = check_number("epsilon", epsilon, 0.0)
+        check_batch(images, labels)
         stream = seeding.Stream(seed, f"attack {self.name}")
-        with evaluation_mode(model):
-            with torch.no_grad():
-                best = Attacked(images.clone(), margin(model(images), labels))
+        with attack_mode(model):
+            best = at_images(model, images, labels)
+            labels = labels.clone()  # what was made in inference mode cannot take part in a backward pass
+            centres, keys = best.images.clone(), image_keys(images)
             for restart in range(self.restarts):
                 left = (best.margins <= 0).nonzero().squeeze(1)
                 if not len(left):
                     break
-                generator = stream.generator(restart, device=images.device)
-                self._climb(model, images, labels, epsilon, generator, best, left, restart)
+                draws = Draws.of(stream, restart, [keys[i] for i in left.tolist()], centres.device)
+                target = Target(model, labels[left], loss_named(self.loss), epsilon, draws, restart=restart)
+                left, x = self._climb(target, centres, best, left)
+                self._search_segments(model, centres, labels, epsilon, best, left, x)
         return best
 
     def _climb(
-        self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, epsilon: float,
-        generator: seeding.RandomGenerator, best: Attacked, left: torch.Tensor, restart: int,
-    ) -> None:  # fmt: skip
-        x = images[left]
-        if self.start == "random" or restart:
-            x = inside(x + epsilon * self.radii[0] * (2 * uniforms(generator, x) - 1), x, epsilon * self.radii[0])
+        self, target: Target, centres: torch.Tensor, best: Attacked, left: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One restart: the images that withstood it, and where the ascent has ended for them."""
+        x, epsilon = centres[left], target.epsilon
+        if self.start == "random" or target.restart:
+            radius = epsilon * self._radius(0)
+            x = project(x + radius * (2 * target.draws.uniforms(x) - 1), bounds(x, radius))
         velocity = torch.zeros_like(x)
-        target = Target(model, labels[left], loss_named(self.loss), epsilon, generator)
         for step in range(self.steps):
+            target = dataclasses.replace(target, progress=step / self.steps)
             direction, logits = self.gradient(target, x)
-            if logits is None:
-                with torch.no_grad():
-                    logits = model(x)
-            keep = _record(best, left, x, margin(logits, target.labels))
-            left, x, direction, velocity = left[keep], x[keep], direction[keep], velocity[keep]
-            target = dataclasses.replace(target, labels=target.labels[keep])
-            if not len(left):
-                return
+            tested = project(x, bounds(centres[left], epsilon)) if self._radius(step) > 1 else x
+            if logits is None or tested is not x:
+                logits = _logits(target.model, tested)
+            keep = _record(best, left, tested, margin(logits, target.labels))
+            if not bool(keep.all()):
+                left, x, direction, velocity = left[keep], x[keep], direction[keep], velocity[keep]
+                target = target.where(keep)
+                if not len(left):
+                    return left, x
+            direction = direction.nan_to_num(0.0, 1.0, -1.0)  # an infinite loss: a NaN would end the ascent
             if self.momentum:
                 scale = direction.abs().mean(dim=tuple(range(1, x.ndim)), keepdim=True)
                 velocity = self.momentum * velocity + direction / scale.clamp_min(torch.finfo(x.dtype).tiny)
                 direction = velocity
-            radius = epsilon * self.radii[step * len(self.radii) // self.steps]
-            x = inside(x + self._size(step) * epsilon * direction.sign(), images[left], radius)
-        with torch.no_grad():
-            _record(best, left, x, margin(model(x), labels[left]))
+            ball = bounds(centres[left], epsilon * self._radius(min(step + 1, self.steps - 1)))
+            x = project(x + self._size(step) * epsilon * direction.sign(), ball)
+        keep = _record(best, left, x, margin(_logits(target.model, x), target.labels))
+        return left[keep], x[keep]
+
+    def _search_segments(
+        self, model: nn.Module, centres: torch.Tensor, labels: torch.Tensor, epsilon: float,
+        best: Attacked, left: torch.Tensor, ends: torch.Tensor,
+    ) -> None:  # fmt: skip
+        """What the exact decision finds is tested like any other point."""
+        if self.segment is None:
+            return
+        for index, end in zip(left.tolist(), ends, strict=True):
+            point = self.segment(model, centres[index], end, int(labels[index]))
+            if point is not None:
+                one = torch.tensor([index], device=left.device)
+                x = project(point.detach().to(centres)[None], bounds(centres[one], epsilon))
+                _record(best, one, x, margin(_logits(model, x), labels[one]))
+
+    def _radius(self, step: int) -> float:
+        """Of the ball in which the iterate of a step lies, as a share of epsilon."""
+        return self.radii[step * len(self.radii) // self.steps] if self.steps else self.radii[-1]
 
     def _size(self, step: int) -> float:
         size = 2.5 / self.steps if self.step_size is None else self.step_size
         return size if self.sizes == "constant" else size * (1 + math.cos(math.pi * step / self.steps)) / 2
 
-    def but(self, **changes: object) -> Ascent:
-        """The same attack with some attributes replaced."""
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+def at_images(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Attacked:
+    """What is known before an attack: the images themselves, in float32 or finer, and their margins."""
+    x = images.detach().clone()
+    x = x if x.dtype == torch.float64 else x.float()
+    logits = _logits(model, x)
+    check_logits(logits, labels)
+    return Attacked(x, margin(logits, labels))
+
+
+def _logits(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return logits_of(model, x)
 
 
 def _record(best: Attacked, left: torch.Tensor, x: torch.Tensor, margins: torch.Tensor) -> torch.Tensor:
     """Keep what is better than before; return which of these images are still classified correctly."""
     better = margins > best.margins[left]
-    best.images[left[better]] = x[better]
-    best.margins[left[better]] = margins[better]
+    best.images[left[better]] = x[better].detach()
+    best.margins[left[better]] = margins[better].detach()
     return margins <= 0

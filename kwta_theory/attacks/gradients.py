@@ -2,131 +2,224 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import nn
 
+from kwta_theory.attacks.draws import Draws, uniforms
 from kwta_theory.attacks.losses import Loss
-from kwta_theory.checks import check_integer, check_number
-from kwta_theory.seeding import RandomGenerator
+from kwta_theory.checks import InvalidArgumentError, check_integer, check_number
+from kwta_theory.networks.training.adversary import evaluation_mode
+
+
+@contextlib.contextmanager
+def attack_mode(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode and gradients enabled, whatever the caller's modes; they come back."""
+    with evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What is attacked, and how.
+    """What is attacked, and how far the attack is.
 
     Attributes:
         model: in evaluation mode.
         labels: of the images, shape ``(B,)``.
         loss: to be increased, per image.
         epsilon: of the ball, the unit of every radius.
-        generator: of every random number.
+        draws: the random numbers of each image; a generator is taken to be shared by all of them, in turn.
+        progress: the share of this restart's steps that are done.
+        restart: its number, from 0.
     """
 
     model: nn.Module
     labels: torch.Tensor
     loss: Loss
     epsilon: float
-    generator: RandomGenerator
+    draws: Draws
+    progress: float = 0.0
+    restart: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.draws, Draws):
+            object.__setattr__(self, "draws", Draws([self.draws] * len(self.labels)))
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """The model at ``x``, which is converted to the dtype of its parameters; at least float32."""
+        return logits_of(self.model, x)
 
     def repeated(self, copies: int) -> Target:
-        """So many copies of each image."""
-        return dataclasses.replace(self, labels=self.labels.repeat_interleave(copies))
+        """So many copies of each image, side by side."""
+        labels, draws = self.labels.repeat_interleave(copies), self.draws.repeated(copies)
+        return dataclasses.replace(self, labels=labels, draws=draws)
+
+    def where(self, keep: torch.Tensor) -> Target:
+        """Some of the images."""
+        return dataclasses.replace(self, labels=self.labels[keep], draws=self.draws.where(keep))
+
+
+def logits_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A model of any floating dtype at images of any floating dtype; the logits in float32 or finer."""
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)
+    logits = model(x.to(dtype))
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 class Gradient(ABC):
     """A direction of ascent."""
 
+    tests_iterate = False
+    """Whether the logits at the iterate come along."""
+
     @abstractmethod
     def __call__(self, target: Target, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """A direction for each image of ``x``, shape ``(B, C, H, W)``, and the logits there where they came along."""
 
+    def passes(self, progress: float, restart: int) -> int:  # noqa: ARG002  (for those whose budget grows)
+        """Forward passes for each image in one call."""
+        return 1
 
+
+@dataclass(frozen=True)
 class Plain(Gradient):
-    """The gradient of the loss at the iterate."""
+    """The gradient of the loss at the iterate; zero where the model cuts it off (``detach``, an integer, a mask)."""
+
+    tests_iterate = True
 
     def __call__(self, target: Target, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """One forward and one backward pass."""
         x = x.detach().requires_grad_()
-        logits = target.model(x)
+        logits = target.logits(x)
+        total = target.loss(logits, target.labels).sum()
+        if not total.requires_grad:
+            return torch.zeros_like(x), logits
         # With respect to the input alone: the gradients of the parameters stay what they are.
-        (gradient,) = torch.autograd.grad(target.loss(logits, target.labels).sum(), x)
-        return gradient, logits.detach()
+        (gradient,) = torch.autograd.grad(total, x, allow_unused=True)
+        return torch.zeros_like(x) if gradient is None else gradient, logits.detach()
 
 
+@dataclass(frozen=True)
 class Averaged(Gradient):
     """The mean of gradients at Gaussian copies of the iterate, in one batched call (expectation over transformations).
 
-    Args:
+    Its expectation is the mean over the noise of the gradient that ``inner`` sees. That is the gradient of the loss
+    averaged over the noise where the loss is continuous; at jumps it is not (:class:`FiniteDifference` is, there too).
+
+    Attributes:
         copies: for each image.
         deviation: of the noise on each pixel, as a share of epsilon.
         inner: the gradient at a copy.
     """
 
-    def __init__(self, copies: int = 1, deviation: float = 0.25, inner: Gradient | None = None) -> None:
-        self.copies = check_integer("copies", copies, 1)
-        self.deviation = check_number("deviation", deviation, 0.0)
-        self.inner = inner or Plain()
+    copies: int = 1
+    deviation: float = 0.25
+    inner: Gradient = field(default_factory=Plain)
+
+    def __post_init__(self) -> None:
+        check_integer("copies", self.copies, 1)
+        check_number("deviation", self.deviation, 0.0)
 
     def __call__(self, target: Target, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """``copies`` forward and backward passes."""
-        many = x.repeat_interleave(self.copies, 0)
-        noisy = many + self.deviation * target.epsilon * normals(target.generator, many)
-        gradient, _ = self.inner(target.repeated(self.copies), noisy)
+        """``copies`` calls of ``inner``."""
+        many, copied = x.repeat_interleave(self.copies, 0), target.repeated(self.copies)
+        noisy = many + self.deviation * target.epsilon * copied.draws.normals(many)
+        gradient, _ = self.inner(copied, noisy)
         return gradient.unflatten(0, (len(x), self.copies)).mean(1), None
 
+    def passes(self, progress: float, restart: int) -> int:
+        """Those of ``inner``, for each copy."""
+        return self.copies * self.inner.passes(progress, restart)
 
+
+@dataclass(frozen=True)
 class FiniteDifference(Gradient):
     """The slope of the loss along random directions, from its values alone (Tramer, Carlini, Brendel, Madry 2020).
 
-    The mean over pairs of ``(L(x + s u) - L(x - s u)) / (2 s) * u`` with Gaussian ``u`` is the gradient of the loss
-    averaged over a Gaussian of deviation ``s``: it sees across the boundaries between linear regions.
+    The mean over pairs of ``(L(x + s u) - L(x - s u)) / (2 s) * u`` with Gaussian ``u`` has as its expectation the
+    gradient of the loss averaged over a Gaussian of deviation ``s``, whether or not the loss is continuous: by Stein's
+    lemma ``grad E L(x + s u) = E L(x + s u) u / s``. It sees across the boundaries between linear regions.
 
-    Args:
-        pairs: antithetic pairs of directions for each image.
+    The source lets the number of samples grow as an attack of 100 steps goes on (100 up to step 20, 1,000 up to step
+    40, then 20,000, half as many pairs) with ``s`` equal to epsilon: :data:`TRAMER_PAIRS`. The images that are broken
+    early never pay for it.
+
+    Attributes:
+        pairs: antithetic pairs for each image; or ``(share of the steps, pairs)`` from which that many are drawn,
+            beginning with share 0.
         deviation: ``s`` as a share of epsilon.
-        largest_batch: images in one forward pass.
+        growth: the pairs are multiplied by it with each further restart.
+        largest_batch: images in one forward pass; no result depends on it but for rounding.
+
+    Source: "On Adaptive Attacks to Adversarial Example Defenses", NeurIPS 2020, section on k-Winners Take All, and the
+        code published with it.
     """
 
-    def __init__(self, pairs: int = 64, deviation: float = 0.25, largest_batch: int = 2048) -> None:
-        self.pairs = check_integer("pairs", pairs, 1)
-        self.deviation = check_number("deviation", deviation, 0.0, open_minimum=True)
-        self.largest_batch = check_integer("largest_batch", largest_batch, 2)
+    pairs: int | tuple[tuple[float, int], ...] = 64
+    deviation: float = 0.25
+    growth: float = 1.0
+    largest_batch: int = 2048
+
+    def __post_init__(self) -> None:
+        check_number("deviation", self.deviation, 0.0, open_minimum=True)
+        check_number("growth", self.growth, 1.0)
+        check_integer("largest_batch", self.largest_batch, 2)
+        if not isinstance(self.pairs, tuple):
+            check_integer("pairs", self.pairs, 1)
+            return
+        shares = [check_number("pairs share", share, 0.0, 1.0, open_maximum=True) for share, _ in self.pairs]
+        if not shares or shares[0] != 0 or shares != sorted(set(shares)):
+            raise InvalidArgumentError(f"pairs={self.pairs!r} is not allowed: its shares must rise from 0.")
+        for _, count in self.pairs:
+            check_integer("pairs", count, 1)
+
+    def pairs_at(self, progress: float, restart: int) -> int:
+        """How many pairs are drawn at this point of the attack."""
+        schedule = self.pairs if isinstance(self.pairs, tuple) else ((0.0, self.pairs),)
+        base = next(count for share, count in reversed(schedule) if share <= progress)
+        return round(base * self.growth**restart)
 
     def __call__(self, target: Target, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """``2 * pairs`` forward passes."""
+        """Two forward passes for each pair."""
         radius = self.deviation * target.epsilon
+        if radius == 0:
+            return torch.zeros_like(x), None
         total = torch.zeros_like(x)
-        at_once = max(1, self.largest_batch // (2 * len(x)))
-        left = self.pairs
+        at_once = max(1, self.largest_batch // (2 * max(1, len(x))))
+        left = pairs = self.pairs_at(target.progress, target.restart)
         while left:
             count = min(left, at_once)
             left -= count
-            centres, labels = x.repeat_interleave(count, 0), target.repeated(count).labels
-            directions = normals(target.generator, centres)
+            centres, copied = x.repeat_interleave(count, 0), target.repeated(count)
+            directions = copied.draws.normals(centres)
             with torch.no_grad():
-                ahead = target.loss(target.model(centres + radius * directions), labels)
-                behind = target.loss(target.model(centres - radius * directions), labels)
-            slopes = ((ahead - behind) / (2 * radius)).view(-1, *(1,) * (x.ndim - 1))
+                both = torch.cat([centres + radius * directions, centres - radius * directions])
+                ahead, behind = target.loss(target.logits(both), copied.labels.repeat(2)).chunk(2)
+            slopes = ((ahead - behind) / (2 * radius)).to(x.dtype).view(-1, *(1,) * (x.ndim - 1))
             total += (slopes * directions).unflatten(0, (len(x), count)).sum(1)
-        return total / self.pairs, None
+        return total / pairs, None
+
+    def passes(self, progress: float, restart: int) -> int:
+        """Two for each pair."""
+        return 2 * self.pairs_at(progress, restart)
 
 
-def normals(generator: RandomGenerator, like: torch.Tensor) -> torch.Tensor:
-    """Standard normals of the shape, dtype and device of a tensor."""
-    if isinstance(generator, np.random.Generator):
-        drawn = generator.standard_normal(tuple(like.shape), dtype=np.float32)
-        return torch.from_numpy(drawn).to(device=like.device, dtype=like.dtype)
-    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+__all__ = [
+    "TRAMER_PAIRS",
+    "Averaged",
+    "FiniteDifference",
+    "Gradient",
+    "Plain",
+    "Target",
+    "attack_mode",
+    "logits_of",
+    "uniforms",
+]
 
-
-def uniforms(generator: RandomGenerator, like: torch.Tensor) -> torch.Tensor:
-    """Uniform numbers in [0, 1) of the shape, dtype and device of a tensor."""
-    if isinstance(generator, np.random.Generator):
-        drawn = generator.random(tuple(like.shape), dtype=np.float32)
-        return torch.from_numpy(drawn).to(device=like.device, dtype=like.dtype)
-    return torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+TRAMER_PAIRS = ((0.0, 50), (0.2, 500), (0.4, 10_000))
+"""The published sample budget, in pairs."""

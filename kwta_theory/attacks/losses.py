@@ -16,11 +16,16 @@ def margin(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The largest wrong logit minus the right one, shape ``(B,)``.
 
     Positive: misclassified. Zero is a tie, which counts as right only if the class with the smaller index is the right
-    one, as ``argmax`` has it: an attack must go beyond zero.
+    one, as ``argmax`` has it: an attack must go beyond zero. Where a logit is NaN the network has no answer, and the
+    margin is infinite; where the right logit and a wrong one are the same infinity it is zero, a tie.
+
+    >>> margin(torch.tensor([[1.0, 3.0, 2.0], [1.0, 1.0, torch.nan]]), torch.tensor([1, 0]))
+    tensor([-1., inf])
     """
     right = logits.gather(1, labels[:, None]).squeeze(1)
     wrong = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-    return wrong - right
+    difference = torch.where(wrong == right, 0.0, wrong - right)
+    return torch.where(logits.isnan().any(1), torch.inf, difference)
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -32,7 +37,11 @@ LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "margin": margin}
 
 
 def loss_named(name: str) -> Loss:
-    """One of :data:`LOSSES`."""
+    """One of :data:`LOSSES`.
+
+    Raises:
+        InvalidArgumentError: an unknown name.
+    """
     if name not in LOSSES:
         raise InvalidArgumentError(f"loss={name!r} is not known: it must be one of {', '.join(LOSSES)}.")
     return LOSSES[name]

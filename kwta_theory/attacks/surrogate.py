@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -69,23 +70,29 @@ class _PassThrough(torch.autograd.Function):
 def surrogate_backward(model: nn.Module, name: str) -> Iterator[None]:
     """Within it, gradients through the k-WTA and LWTA modules of a model are those of a surrogate; values stay.
 
+    It works by hooks on these modules, which are removed however the block is left. A k-WTA that is no module of this
+    package is not seen: put :class:`kwta_theory.KWTA` in its place first (:func:`kwta_theory.replace_activations`).
+
     Args:
         model: any network; one without these activations is not changed.
         name: one of :data:`SURROGATES`.
 
     Raises:
         InvalidArgumentError: an unknown name.
+
+    >>> y = torch.tensor([[1.0, 4.0, 3.0, 2.0]], requires_grad=True)
+    >>> with surrogate_backward(model := KWTA(0.25), "wide"):
+    ...     model(y), torch.autograd.grad(model(y).sum(), y)[0]
+    (tensor([[0., 4., 0., 0.]], grad_fn=<_PassThroughBackward>), tensor([[0., 1., 1., 0.]]))
     """
-    if name not in SURROGATES:
-        raise InvalidArgumentError(f"surrogate={name!r} is not known: it must be one of {', '.join(SURROGATES)}.")
-    weigh = SURROGATES[name]
+    weigh = _surrogate_named(name)
 
     def substitute(module: nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         y = arguments[0]
         with torch.no_grad():
             if isinstance(module, KWTA):
-                rows = y.detach().flatten(1)
-                weight = weigh(rows, winners(rows.shape[1], module.sparsity_ratio)).view(y.shape)
+                rows = y.detach() if y.ndim == 1 else y.detach().flatten(1)
+                weight = weigh(rows, winners(rows.shape[-1], module.sparsity_ratio)).view(y.shape)
             else:
                 weight = _grouped(y.detach(), module.group_size, weigh)  # type: ignore[arg-type]
         return _PassThrough.apply(y, output.detach(), weight)
@@ -100,27 +107,49 @@ def surrogate_backward(model: nn.Module, name: str) -> Iterator[None]:
 
 def _grouped(y: torch.Tensor, size: int, weigh: Callable[[Rows, int], torch.Tensor]) -> torch.Tensor:
     """The weights of LWTA: those of one winner in each group of channels, the last group perhaps smaller."""
+    dim = min(1, y.ndim - 1)
     parts = []
-    for group in y.split(size, dim=1):
-        rows = group.movedim(1, -1)
-        parts.append((weigh(rows, 1) if rows.shape[-1] > 1 else torch.ones_like(rows)).movedim(-1, 1))
-    return torch.cat(parts, dim=1)
+    for group in y.split(size, dim=dim):
+        rows = group.movedim(dim, -1)
+        # One unit alone always wins; its deviation is not defined.
+        parts.append((weigh(rows, 1) if rows.shape[-1] > 1 else torch.ones_like(rows)).movedim(-1, dim))
+    return torch.cat(parts, dim=dim)
 
 
+@dataclass(frozen=True)
 class Surrogate(Gradient):
     """The gradient of ``inner`` with a substituted backward pass.
 
-    Args:
+    Attributes:
         name: one of :data:`SURROGATES`.
         inner: the gradient whose backward pass is substituted.
+
+    Raises:
+        InvalidArgumentError: an unknown name.
     """
 
-    def __init__(self, name: str, inner: Gradient | None = None) -> None:
-        if name not in SURROGATES:
-            raise InvalidArgumentError(f"surrogate={name!r} is not known: it must be one of {', '.join(SURROGATES)}.")
-        self.name, self.inner = name, inner or Plain()
+    name: str
+    inner: Gradient = field(default_factory=Plain)
+
+    def __post_init__(self) -> None:
+        _surrogate_named(self.name)
+
+    @property
+    def tests_iterate(self) -> bool:  # type: ignore[override]
+        """As ``inner``: the values of the network are its own."""
+        return self.inner.tests_iterate
 
     def __call__(self, target: Target, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """See :class:`Gradient`."""
         with surrogate_backward(target.model, self.name):
             return self.inner(target, x)
+
+    def passes(self, progress: float, restart: int) -> int:
+        """Those of ``inner``."""
+        return self.inner.passes(progress, restart)
+
+
+def _surrogate_named(name: str) -> Callable[[Rows, int], torch.Tensor]:
+    if name not in SURROGATES:
+        raise InvalidArgumentError(f"surrogate={name!r} is not known: it must be one of {', '.join(SURROGATES)}.")
+    return SURROGATES[name]
