@@ -32,6 +32,12 @@ CPU = Options(device="cpu")
 METHODS = ("natural", "at", "trades", "free")
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are synchronised against a loss of power; here hundreds of them would only take time."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     data = load("digits")

@@ -56,8 +56,9 @@ def save_checkpoint(path: Path, record: dict[str, Any]) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or _first_line(error)
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(f"checkpoint {str(path)!r} cannot be written: {reason}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:

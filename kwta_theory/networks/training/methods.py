@@ -120,4 +120,4 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return value, float((outputs.detach().argmax(1) == labels).float().mean())
+        return value, int((outputs.detach().argmax(1) == labels).sum()) / len(labels)
