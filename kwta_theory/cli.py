@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kwta_theory import cli_campaign, cli_train
+from kwta_theory import cli_attack, cli_campaign, cli_train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -330,6 +330,7 @@ def exit_code(verdicts: list[Verdict]) -> int:
 
 
 cli_campaign.register(app)
+cli_attack.register(app)
 cli_train.register(app)
 
 
