@@ -19,6 +19,7 @@ from kwta_theory.checks import InvalidArgumentError, check_integer, check_number
 
 STARTS = ("random", "image")
 SIZES = ("constant", "cosine")
+TARGETED = "targeted"
 
 
 class SegmentSearch(Protocol):
@@ -81,7 +82,11 @@ class Ascent:
         sizes: ``"constant"``, or ``"cosine"`` from ``step_size`` down to zero.
         momentum: decay of the accumulated direction, each gradient divided by its mean absolute value (MIM: Dong et
             al., CVPR 2018).
-        loss: ``"cross-entropy"`` or ``"margin"``.
+        loss: ``"cross-entropy"``; ``"margin"``; or ``"targeted"``, the logit of one wrong class minus the right one, in
+            the first restart of the class with the largest logit at the image, then of the second, and so on, and
+            round again. The margin is the largest of these, and its ascent can end at a local maximum which belongs to
+            the wrong wrong class: for a linear classifier only ``"targeted"`` with a restart for each wrong class is
+            sure to find what there is.
         start: ``"random"`` in the ball, or the ``"image"`` itself (further restarts are random).
         gradient: where the direction comes from.
         radii: shares of epsilon for equal parts of the steps, the last of them 1, no more of them than steps:
@@ -114,7 +119,8 @@ class Ascent:
         if self.step_size is not None:
             check_number("step_size", self.step_size, 0.0, open_minimum=True)
         check_number("momentum", self.momentum, 0.0)
-        loss_named(self.loss)
+        if self.loss != TARGETED:
+            loss_named(self.loss, also=(TARGETED,))
         for name, value, allowed in (("start", self.start, STARTS), ("sizes", self.sizes, SIZES)):
             if value not in allowed:
                 raise InvalidArgumentError(f"{name}={value!r} is not known: it must be one of {', '.join(allowed)}.")
@@ -160,7 +166,7 @@ class Ascent:
         check_batch(images, labels)
         stream = seeding.Stream(seed, f"attack {self.name}")
         with attack_mode(model):
-            best = at_images(model, images, labels)
+            best, logits = at_images(model, images, labels)
             labels = labels.clone()  # what was made in inference mode cannot take part in a backward pass
             centres, keys = best.images.clone(), image_keys(images)
             for restart in range(self.restarts):
@@ -168,7 +174,9 @@ class Ascent:
                 if not len(left):
                     break
                 draws = Draws.of(stream, restart, [keys[i] for i in left.tolist()], centres.device)
-                target = Target(model, labels[left], loss_named(self.loss), epsilon, draws, restart=restart)
+                aims = _aims(logits[left], labels[left], restart) if self.loss == TARGETED else None
+                loss = margin if self.loss == TARGETED else loss_named(self.loss)
+                target = Target(model, labels[left], loss, epsilon, draws, restart=restart, aims=aims)
                 left, x = self._climb(target, centres, best, left)
                 self._search_segments(model, centres, labels, epsilon, best, left, x)
         return best
@@ -227,13 +235,20 @@ class Ascent:
         return size if self.sizes == "constant" else size * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
-def at_images(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Attacked:
-    """What is known before an attack: the images themselves, in float32 or finer, and their margins."""
+def at_images(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[Attacked, torch.Tensor]:
+    """What is known before an attack: the images themselves, in float32 or finer, their margins and logits."""
     x = images.detach().clone()
     x = x if x.dtype == torch.float64 else x.float()
     logits = _logits(model, x)
     check_logits(logits, labels)
-    return Attacked(x, margin(logits, labels))
+    return Attacked(x, margin(logits, labels)), logits
+
+
+def _aims(logits: torch.Tensor, labels: torch.Tensor, restart: int) -> torch.Tensor:
+    """The wrong class of each image whose turn it is, in the order of the logits at the image, equal ones by index."""
+    wrong = logits.scatter(1, labels[:, None], -torch.inf)
+    order = wrong.argsort(dim=1, descending=True, stable=True)
+    return order[:, restart % (logits.shape[1] - 1)]
 
 
 def _logits(model: nn.Module, x: torch.Tensor) -> torch.Tensor:

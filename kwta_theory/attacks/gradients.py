@@ -36,6 +36,8 @@ class Target:
         draws: the random numbers of each image; a generator is taken to be shared by all of them, in turn.
         progress: the share of this restart's steps that are done.
         restart: its number, from 0.
+        aims: a wrong class for each image, shape ``(B,)``, whose logit minus the right one is to be increased in place
+            of the loss; None for the loss.
     """
 
     model: nn.Module
@@ -45,6 +47,7 @@ class Target:
     draws: Draws
     progress: float = 0.0
     restart: int = 0
+    aims: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.draws, Draws):
@@ -54,14 +57,23 @@ class Target:
         """The model at ``x``, which is converted to the dtype of its parameters; at least float32."""
         return logits_of(self.model, x)
 
+    def value(self, logits: torch.Tensor) -> torch.Tensor:
+        """What is to be increased, for each row of logits; shape ``(B,)``."""
+        if self.aims is None:
+            return self.loss(logits, self.labels)
+        aimed, right = (logits.gather(1, c[:, None]).squeeze(1) for c in (self.aims, self.labels))
+        return aimed - right
+
     def repeated(self, copies: int) -> Target:
         """So many copies of each image, side by side."""
         labels, draws = self.labels.repeat_interleave(copies), self.draws.repeated(copies)
-        return dataclasses.replace(self, labels=labels, draws=draws)
+        aims = None if self.aims is None else self.aims.repeat_interleave(copies)
+        return dataclasses.replace(self, labels=labels, draws=draws, aims=aims)
 
     def where(self, keep: torch.Tensor) -> Target:
         """Some of the images."""
-        return dataclasses.replace(self, labels=self.labels[keep], draws=self.draws.where(keep))
+        aims = None if self.aims is None else self.aims[keep]
+        return dataclasses.replace(self, labels=self.labels[keep], draws=self.draws.where(keep), aims=aims)
 
 
 def logits_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -96,7 +108,7 @@ class Plain(Gradient):
         """One forward and one backward pass."""
         x = x.detach().requires_grad_()
         logits = target.logits(x)
-        total = target.loss(logits, target.labels).sum()
+        total = target.value(logits).sum()
         if not total.requires_grad:
             return torch.zeros_like(x), logits
         # With respect to the input alone: the gradients of the parameters stay what they are.
@@ -199,7 +211,7 @@ class FiniteDifference(Gradient):
             directions = copied.draws.normals(centres)
             with torch.no_grad():
                 both = torch.cat([centres + radius * directions, centres - radius * directions])
-                ahead, behind = target.loss(target.logits(both), copied.labels.repeat(2)).chunk(2)
+                ahead, behind = (copied.value(part) for part in target.logits(both).chunk(2))
             slopes = ((ahead - behind) / (2 * radius)).to(x.dtype).view(-1, *(1,) * (x.ndim - 1))
             total += (slopes * directions).unflatten(0, (len(x), count)).sum(1)
         return total / pairs, None

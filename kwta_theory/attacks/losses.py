@@ -36,12 +36,16 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "margin": margin}
 
 
-def loss_named(name: str) -> Loss:
+def loss_named(name: str, also: tuple[str, ...] = ()) -> Loss:
     """One of :data:`LOSSES`.
+
+    Args:
+        name: of the loss.
+        also: names that the caller knows besides, for the sentence.
 
     Raises:
         InvalidArgumentError: an unknown name.
     """
     if name not in LOSSES:
-        raise InvalidArgumentError(f"loss={name!r} is not known: it must be one of {', '.join(LOSSES)}.")
+        raise InvalidArgumentError(f"loss={name!r} is not known: it must be one of {', '.join((*LOSSES, *also))}.")
     return LOSSES[name]

@@ -68,7 +68,7 @@ class Square:
             raise InvalidArgumentError(f"images has shape {tuple(images.shape)}: patches need (B, C, H, W).")
         stream = seeding.Stream(seed, f"attack {self.name}")
         with attack_mode(model), torch.no_grad():
-            best = at_images(model, images, labels)
+            best, _ = at_images(model, images, labels)
             left = (best.margins <= 0).nonzero().squeeze(1)
             keys = image_keys(images)
             draws = Draws.of(stream, 0, [keys[i] for i in left.tolist()], best.images.device)

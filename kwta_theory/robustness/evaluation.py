@@ -191,7 +191,7 @@ def _row(attack: Attack, model: nn.Module, judge: Judge, clean: torch.Tensor, se
     seconds = cpu_seconds = 0.0
     used = Passes()
     with guarded(model) as remarks:
-        for number, part in enumerate(right.split(batch_size)):
+        for number, part in enumerate(right.split(batch_size) if len(right) else ()):
             batch = part.to(judge.images.device)
             with _random_state(seed, attack.name, number), counted(model) as passes:
                 started, cpu_started = time.perf_counter(), time.process_time()

@@ -27,6 +27,7 @@ KINDS = [
     Ascent("momentum", steps=6, restarts=2, momentum=0.9, loss="cross-entropy", sizes="cosine", start="image"),
     Ascent("noisy", steps=6, restarts=2, gradient=NOISY),
     Ascent("differences", steps=4, restarts=2, gradient=FiniteDifference(((0.0, 2), (0.5, 5)), growth=2.0)),
+    Ascent("aimed", steps=4, restarts=3, loss="targeted", gradient=FiniteDifference(3)),
     Ascent("growing", steps=6, radii=(0.25, 0.5, 1.0)),
     Ascent("shrinking", steps=6, radii=(3.0, 2.0, 1.0)),
     Square(queries=12),
@@ -168,7 +169,8 @@ def test_the_walk_outside_is_tested_by_its_projection() -> None:
     "change",
     [
         {"steps": 7}, {"step_size": 0.3}, {"sizes": "cosine"}, {"momentum": 0.9}, {"loss": "cross-entropy"},
-        {"start": "image"}, {"gradient": Surrogate("wide")}, {"radii": (0.5, 1.0)}, {"name": "other"},
+        {"loss": "targeted"}, {"start": "image"}, {"gradient": Surrogate("wide")}, {"radii": (0.5, 1.0)},
+        {"name": "other"},
     ],
     ids=str,
 )  # fmt: skip
@@ -331,6 +333,25 @@ def test_a_network_that_answers_nan_or_infinity() -> None:
         assert not Ascent("a", steps=20, loss=loss).run(Fragile(-torch.inf), images, labels, 0.1).success.any()
 
 
+def test_each_restart_aims_at_the_next_wrong_class() -> None:
+    # Logits (9, x0, x1, x2) + bias: the classes in the order of their logits at the image are 3, 1, 2.
+    class Aimed(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            pixels = x.flatten(1)
+            return torch.cat([pixels.new_full((len(x), 1), 9.0), pixels], 1)
+
+    images = torch.tensor([[[[0.5, 0.4, 0.6]]]], dtype=torch.float64)
+    recorder = Recorder(Aimed())
+    Ascent("a", steps=2, restarts=4, loss="targeted", start="image").run(
+        recorder, images, torch.zeros(1, dtype=torch.int64), 0.1
+    )
+    raised = []
+    for restart in range(4):
+        first, last = recorder.seen[1 + 3 * restart], recorder.seen[3 + 3 * restart]
+        raised.append((last - first).flatten().nonzero().flatten().tolist())
+    assert raised == [[2], [0], [1], [2]]
+
+
 # The exact search of segments.
 
 
@@ -413,7 +434,7 @@ def test_a_point_of_a_search_that_lies_is_tested_and_moved_into_the_ball() -> No
         ({"restarts": 0}, "restarts=0"),
         ({"step_size": 0.0}, "step_size=0.0"),
         ({"momentum": -1.0}, "momentum=-1.0"),
-        ({"loss": "hinge"}, "loss='hinge' is not known: it must be one of cross-entropy, margin"),
+        ({"loss": "hinge"}, "loss='hinge' is not known: it must be one of cross-entropy, margin, targeted"),
         ({"start": "zero"}, "start='zero' is not known: it must be one of random, image"),
         ({"sizes": "linear"}, "sizes='linear' is not known"),
         ({"radii": ()}, "positive shares of epsilon"),
