@@ -100,7 +100,55 @@ def test_bad_groups() -> None:
         LWTA(4)(outputs(2, 6, 4, 4))
 
 
-@pytest.mark.parametrize(("module", "text"), [(KWTA(0.1), "KWTA(sparsity_ratio=0.1)"), (LWTA(4), "LWTA(group_size=4)")])
+def groups_one_by_one(y: torch.Tensor, size: int) -> torch.Tensor:
+    """Along dimension 1: of every ``size`` channels in a row, and of those that are left, the first largest."""
+    out = torch.zeros_like(y)
+    for start in range(0, y.shape[1], size):
+        group = y[:, start : start + size]
+        best = group.argmax(1, keepdim=True)  # the first of equals, on a CPU
+        out[:, start : start + size] = torch.zeros_like(group).scatter(1, best, group.gather(1, best))
+    return out
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 6, 7, 10, 13, 14, 1000])
+@pytest.mark.parametrize("shape", [(2, 13), (3, 13, 4), (2, 13, 3, 5), (2, 1, 4, 4), (0, 13, 2)])
+def test_the_last_group_may_be_smaller(shape: tuple[int, ...], size: int) -> None:
+    y = outputs(*shape)  # with many ties
+    module = LWTA(size, partial_group=True)
+    assert torch.equal(module(y), groups_one_by_one(y, size) if y.numel() else y)
+    ones = torch.func.grad(lambda y: module(y).sum())(y)
+    assert (ones.sum(1) == -(-shape[1] // size)).all(), "one winner in each group"
+    if shape[1] % size:
+        with pytest.raises(InvalidArgumentError, match=f"group_size={size} does not divide width={shape[1]}"):
+            LWTA(size)(y)
+    else:
+        assert torch.equal(module(y), LWTA(size)(y))
+
+
+def test_the_last_group_of_a_sample_without_a_batch() -> None:
+    y = torch.tensor([1.0, 3.0, 2.0, -5.0, -4.0])
+    assert torch.equal(LWTA(3, partial_group=True)(y), torch.tensor([0.0, 3.0, 0.0, 0.0, -4.0]))
+    assert torch.equal(LWTA(9, partial_group=True)(y), torch.tensor([0.0, 3.0, 0.0, 0.0, 0.0]))
+
+
+def test_the_last_group_stays_on_the_device_and_in_its_dtype() -> None:
+    with FakeTensorMode():
+        out = LWTA(10, partial_group=True)(torch.empty(5, 64, 3, 3, device="cuda", dtype=torch.bfloat16))
+        assert (out.device.type, out.dtype, out.shape) == ("cuda", torch.bfloat16, (5, 64, 3, 3))
+    y = outputs(2, 13, 4, 4)
+    module = LWTA(5, partial_group=True)
+    assert torch.equal(module(y.to(memory_format=torch.channels_last)), module(y))
+    assert torch.equal(module(y.double()).float(), module(y))
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        (KWTA(0.1), "KWTA(sparsity_ratio=0.1)"),
+        (LWTA(4), "LWTA(group_size=4)"),
+        (LWTA(3, partial_group=True), "LWTA(group_size=3, partial_group=True)"),
+    ],
+)
 def test_modules_have_no_state_and_can_be_copied_and_stored(module: nn.Module, text: str) -> None:
     y = outputs(2, 8, 5)
     assert not module.state_dict()
@@ -124,7 +172,7 @@ def test_training_reaches_the_weights_of_the_winners_only() -> None:
 def test_a_network_with_two_ratios_compiles_to_one_graph(dynamic: bool | None) -> None:
     torch.compiler.reset()  # the graphs of another run of this test would count towards torch's limit
     first = KWTA(0.5)
-    network = nn.Sequential(first, KWTA(0.29), LWTA(2))
+    network = nn.Sequential(first, KWTA(0.29), LWTA(2), LWTA(3, partial_group=True))
     compiled = torch.compile(network, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     for shape in [(2, 100), (2, 200), (3, 40), (2, 8, 3, 3)]:
         assert torch.equal(compiled(outputs(*shape)), network(outputs(*shape)))

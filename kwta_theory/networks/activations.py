@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 
 from torch import nn
@@ -12,6 +13,8 @@ from kwta_theory.modules import KWTA, LWTA
 
 Factory = Callable[[], nn.Module]
 NAMES = "relu, leaky-relu, kwta-RATIO (such as kwta-0.1) or lwta-SIZE (such as lwta-10)"
+# Stricter than float() and int(), which also read spaces, underscores and the digits of other scripts.
+_NAME = re.compile(r"relu|leaky-relu|(kwta)-((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)|(lwta)-(\d{1,9})", re.ASCII)
 
 
 def activation_factory(name: str) -> Factory:
@@ -28,25 +31,28 @@ def activation_factory(name: str) -> Factory:
     >>> activation_factory("kwta-0.1")()
     KWTA(sparsity_ratio=0.1)
     """
-    wrong = f"activation={name!r} is not known: it must be {NAMES}."
-    if not isinstance(name, str):
-        raise InvalidArgumentError(wrong)
-    kind, _, number = name.partition("-")
-    if name == "relu":
-        return nn.ReLU
-    if name == "leaky-relu":
-        return nn.LeakyReLU
+    kind, number = parse(name)
     try:
         if kind == "kwta":
-            ratio = float(number)
-            KWTA(ratio)
-            return functools.partial(KWTA, ratio)
+            KWTA(number)
+            return functools.partial(KWTA, number)
         if kind == "lwta":
             size = int(number)
             LWTA(size)
             return functools.partial(LWTA, size, partial_group=True)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"activation={name!r}: {error}") from None
-    except ValueError:
-        pass
-    raise InvalidArgumentError(wrong)
+    return nn.ReLU if kind == "relu" else nn.LeakyReLU
+
+
+def parse(name: str) -> tuple[str, float]:
+    """The kind of an activation and its ratio or size, 0 where it has none; the number itself is not checked.
+
+    Raises:
+        InvalidArgumentError: a name that is not of the form in :data:`NAMES`.
+    """
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
+    if match is None:
+        raise InvalidArgumentError(f"activation={name!r} is not known: it must be {NAMES}.")
+    kwta, ratio, lwta, size = match.groups()
+    return kwta or lwta or match[0], float(ratio) if kwta else int(size or 0)

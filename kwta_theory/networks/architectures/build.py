@@ -17,8 +17,9 @@ from kwta_theory.networks.architectures.resnet import resnet18
 from kwta_theory.networks.architectures.small import mlp, smallcnn
 from kwta_theory.networks.architectures.vgg import vgg19
 from kwta_theory.networks.architectures.wide_resnet import wide_resnet
-from kwta_theory.networks.initialisation import preserve_variance
+from kwta_theory.networks.initialisation import preserve_variance, pytorch_default
 
+# What is called with activation, channels, image size, classes and width factor.
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "smallcnn": smallcnn,
@@ -39,14 +40,17 @@ class Architecture:
         channels: 1 or 3, of the images.
         image_size: their height and width in pixels, at least 8.
         classes: outputs.
-        width_factor: multiplies the number of channels or units of every hidden layer, rounded, at least 1.
+        width_factor: multiplies the number of channels or units of every hidden layer, rounded, at least 1; in
+            DenseNet the growth, from which all its widths follow. At most 100.
         hidden: units of the hidden layer of ``mlp`` and ``smallcnn`` before the width factor; None for their own
             number. (The paper's released MNIST configurations have 20,000.)
         initialisation: ``"scaled"`` keeps the variance of the signal in the networks without batch normalisation
-            (:mod:`kwta_theory.networks.initialisation`); ``"pytorch"`` is PyTorch's default everywhere.
+            (:mod:`kwta_theory.networks.initialisation`) and is PyTorch's default in the others; ``"pytorch"`` is
+            PyTorch's default everywhere.
 
     Raises:
-        InvalidArgumentError: for anything else.
+        InvalidArgumentError: for anything else. A sparsity ratio that leaves a layer no winner is found at the first
+            call of the network.
     """
 
     name: str
@@ -59,34 +63,42 @@ class Architecture:
     initialisation: str = "scaled"
 
     def __post_init__(self) -> None:
-        if self.name not in ARCHITECTURES:
+        if not isinstance(self.name, str) or self.name not in ARCHITECTURES:
             raise InvalidArgumentError(
                 f"arch={self.name!r} is not known: it must be one of {', '.join(ARCHITECTURES)}."
             )
         activation_factory(self.activation)
-        if check_integer("channels", self.channels, 1, 3) == 2:
-            raise InvalidArgumentError("channels=2 is not allowed: images have 1 or 3.")
-        check_integer("image_size", self.image_size, 8)
-        check_integer("classes", self.classes, 2)
-        check_number("width_factor", self.width_factor, 0.0, 100.0, open_minimum=True)
-        if self.initialisation not in ("scaled", "pytorch"):
+        if not isinstance(self.initialisation, str) or self.initialisation not in ("scaled", "pytorch"):
             raise InvalidArgumentError(
                 f"initialisation={self.initialisation!r} is not known: it must be 'scaled' or 'pytorch'."
             )
-        if self.hidden is not None:
-            check_integer("hidden", self.hidden, 1)
-            if "hidden" not in inspect.signature(ARCHITECTURES[self.name]).parameters:
-                raise InvalidArgumentError(f"hidden={self.hidden} has no effect with arch={self.name!r}: leave it out.")
+        if check_integer("channels", self.channels, 1, 3) == 2:
+            raise InvalidArgumentError("channels=2 is not allowed: images have 1 or 3.")
+        plain: dict[str, Any] = {  # numbers of NumPy would make a checkpoint that weights_only=True refuses
+            "name": str(self.name),
+            "activation": str(self.activation),
+            "channels": check_integer("channels", self.channels),
+            "image_size": check_integer("image_size", self.image_size, 8),
+            "classes": check_integer("classes", self.classes, 2),
+            "width_factor": check_number("width_factor", self.width_factor, 0.0, 100.0, open_minimum=True),
+            "hidden": None if self.hidden is None else check_integer("hidden", self.hidden, 1),
+            "initialisation": str(self.initialisation),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+        if self.hidden is not None and "hidden" not in inspect.signature(ARCHITECTURES[self.name]).parameters:
+            raise InvalidArgumentError(f"hidden={self.hidden} has no effect with arch={self.name!r}: leave it out.")
 
     def as_json(self) -> dict[str, Any]:
-        """For a checkpoint or a table."""
+        """For a checkpoint or a table; ``Architecture(**record)`` reads it back."""
         return asdict(self)
 
 
 def build(architecture: Architecture, seed: int = 0) -> nn.Module:
-    """A network with fresh weights, on the CPU in float32.
+    """A network with fresh weights, on the CPU in float32, in training mode.
 
-    Weights are drawn from ``seed`` alone; the global generators are left as they are.
+    Weights follow from the architecture and ``seed`` alone: global generators are neither used nor moved, and the
+    default dtype and device have no influence.
 
     Args:
         architecture: what to build.
@@ -96,20 +108,27 @@ def build(architecture: Architecture, seed: int = 0) -> nn.Module:
         A module from images of shape ``(B, channels, image_size, image_size)`` to logits ``(B, classes)``; it carries
         the architecture as ``.architecture``.
 
+    Raises:
+        InvalidArgumentError: another argument.
+
     >>> network = build(Architecture("resnet18", "kwta-0.1", channels=3, image_size=32))
     >>> parameter_count(network)
     11173962
     """
-    seed = check_integer("seed", seed, 0, 2**63 - 1)
+    if not isinstance(architecture, Architecture):
+        raise InvalidArgumentError(f"architecture={architecture!r} is not allowed: it must be an Architecture.")
+    generator = torch.Generator().manual_seed(check_integer("seed", seed, 0, 2**63 - 1))
     a = architecture
     options: dict[str, Any] = {} if a.hidden is None else {"hidden": a.hidden}
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with torch.device("meta"):  # the constructors would draw from the global generator
         network = ARCHITECTURES[a.name](
             activation_factory(a.activation), a.channels, a.image_size, a.classes, a.width_factor, **options
         )
-    if a.initialisation == "scaled" and not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
-        preserve_variance(network, a.activation, torch.Generator().manual_seed(seed))
+    network.float().to_empty(device="cpu")
+    if a.initialisation == "pytorch" or any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
+        pytorch_default(network, generator)
+    else:
+        preserve_variance(network, a.activation, generator)
     network.architecture = a  # type: ignore[assignment]
     return network
 

@@ -1,10 +1,14 @@
-"""Wide ResNet-22-10 (Zagoruyko, Komodakis, BMVC 2016)."""
+"""Wide ResNet-22-10 (Zagoruyko, Komodakis, BMVC 2016).
+
+Section 4.2 of the paper prints "WRN-22-12", Table 2 and the configurations of the released code have 22-10.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
+from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.networks.activations import Factory
 from kwta_theory.networks.architectures.layers import conv3, head, scaled
 
@@ -35,7 +39,13 @@ def wide_resnet(
     depth: int = 22,
     widening: int = 10,
 ) -> nn.Sequential:
-    """``(depth - 4)/6`` blocks in each of three stages with 16, 32 and 64 times ``widening`` channels."""
+    """``(depth - 4)/6`` blocks in each of three stages with 16, 32 and 64 times ``widening`` channels.
+
+    Raises:
+        InvalidArgumentError: a depth that is not 4 and a positive multiple of 6.
+    """
+    if depth < 10 or (depth - 4) % 6:
+        raise InvalidArgumentError(f"depth={depth} is not allowed: it must be 10, 16, 22, 28 or 6 more again.")
     first, *widths = (scaled(width, width_factor) for width in (16, 16 * widening, 32 * widening, 64 * widening))
     layers: list[nn.Module] = [conv3(channels, first)]
     inputs = first

