@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from kwta_theory.networks.training.adversary import divergence, evaluation_mode,
 from kwta_theory.networks.training.augmentation import shift_and_mirror
 from kwta_theory.networks.training.incremental import set_sparsity_ratio
 from kwta_theory.networks.training.methods import Learner
+from kwta_theory.networks.training.recipe import recipe as preset
 
 MLP = Architecture("mlp", "kwta-0.25", image_size=8, hidden=16)
 CNN = Architecture("smallcnn", "kwta-0.25", image_size=8, width_factor=0.125)
@@ -448,7 +450,7 @@ def test_channels_last_changes_the_memory_and_little_else(digits: Dataset, tmp_p
 def test_compile_hands_the_network_to_the_compiler(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through Dynamo, but without code generation: that takes a minute, and ``test_compiled`` is there for it."""
+    """Through Dynamo, but without generated code, which takes long: see the next test."""
     compiled = []
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", lambda m: (compiled.append(m), compiler(m, backend="eager"))[1])
@@ -458,6 +460,16 @@ def test_compile_hands_the_network_to_the_compiler(
     assert compiled == [fast]
     torch.testing.assert_close(parameters(eager), parameters(fast), rtol=1e-3, atol=1e-4)
     assert list(fast.state_dict()) == list(eager.state_dict())  # the checkpoint has ordinary names
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_compiled_training_ends_where_eager_training_does(digits: Dataset, tmp_path: Path) -> None:
+    plan = recipe("natural", epochs=1, batch_size=120)
+    eager = train(MLP, digits, plan, tmp_path / "a", options=CPU)
+    fast = train(MLP, digits, plan, tmp_path / "b", options=Options(device="cpu", compile=True))
+    torch.testing.assert_close(parameters(eager), parameters(fast), rtol=1e-3, atol=1e-4)
 
 
 def test_a_compiler_that_fails_is_a_sentence(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -548,6 +560,28 @@ def test_it_learns(tmp_path: Path) -> None:
     plan = recipe("natural", epochs=3, batch_size=20, learning_rates=((0, 0.05),), augment=False)
     train(architecture, small, plan, tmp_path / "c", options=CPU, report=told.append)
     assert told[-1]["train_accuracy"] > told[0]["train_accuracy"] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("method", "activation"), [("natural", "kwta-0.1"), ("at", "kwta-0.1"), ("trades", "relu"), ("free", "relu")]
+)
+def test_the_small_presets_learn_the_digits_and_what_their_method_is_for(
+    method: str, activation: str, tmp_path: Path
+) -> None:
+    """Measured with seed 0: clean 0.91 to 0.96; under 20 steps of PGD 0.35 to 0.50 left, of natural training 0.07.
+
+    Of 360 images; the bounds leave three standard errors.
+    """
+    data = load("digits")
+    network = train(
+        Architecture("mlp", activation, image_size=8), data, preset(method, "digits"), tmp_path, options=CPU
+    )
+    images, labels = data.test.images(), data.test.labels
+    start = images + 0.2 * (2 * fixed_noise("uniform", images) - 1)
+    attacked = pgd(network, images, labels, start, 0.2, 20, 0.02)
+    left = float((network(attacked).argmax(1) == labels).float().mean())
+    assert accuracy(network, data.test) > 0.86
+    assert left < 0.12 if method == "natural" else left > 0.27
 
 
 def digits_in_colour(pixels: torch.Tensor) -> torch.Tensor:

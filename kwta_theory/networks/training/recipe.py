@@ -225,7 +225,7 @@ def recipe(
             f"incremental_ratios with activation={activation!r} is not allowed: it needs kwta-RATIO with a ratio below "
             f"{LARGEST_RATIO}."
         )
-    found = _paper(method, data, colour) if scale == "paper" else _small(method, data, colour)
+    found = _paper(method, data, colour) if scale == "paper" else _small(method, data)
     if incremental_ratios and ratio is not None:
         found = _with_ratios(found, ratio, scale)
     if epochs is not None:
@@ -262,12 +262,14 @@ def _with_ratios(found: Recipe, ratio: float, scale: str) -> Recipe:
     return dataclasses.replace(found, epochs=epochs, sparsity_ratios=ratios)
 
 
-def _small(method: str, data: str, colour: bool) -> Recipe:
+def _small(method: str, data: str) -> Recipe:
     if method == "natural":
         return Recipe(method, 6, 50, ((0, 0.05), (4, 0.005)), weight_decay=5e-4)
-    rate = 0.05 if colour else 0.02
-    epochs, natural, ramp = (4, 1, 1) if method == "free" else (8, 1, 4)
-    rates = ((0, rate), (epochs * 3 // 4, rate / 10))
+    epochs, rates = {
+        "at": (8, ((0, 0.03), (6, 0.003))),
+        "trades": (6, ((0, 0.03), (5, 0.003))),
+        "free": (5, ((0, 0.02), (4, 0.002))),
+    }[method]
     return Recipe(
         method,
         epochs,
@@ -275,6 +277,7 @@ def _small(method: str, data: str, colour: bool) -> Recipe:
         rates,
         weight_decay=5e-4,
         epsilon=EPSILON[data],
-        natural_epochs=natural,
-        ramp_epochs=ramp,
+        attack_step_size=0.2,
+        natural_epochs=1,
+        ramp_epochs=3 if method == "at" else 2,
     )
