@@ -122,7 +122,7 @@ def at(
     network: Callable[[torch.Tensor], torch.Tensor],
     points: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, epsilon: float,
 ) -> Attacked:  # fmt: skip
-    """Points moved into the balls of their images, and the margins there; where one is NaN the image's pixel is taken."""
+    """Points moved into the balls of their images, and the margins there; a NaN becomes the image's pixel."""
     images = at_least_single(images)
     points = points.detach().to(images.dtype)
     points = project(torch.where(points.isnan(), images, points), bounds(images, epsilon))
