@@ -130,7 +130,7 @@ def grid(
             tasks.setdefault(Task.of(estimator, chunk_trials=chunk_trials, labels=labels, **chosen))
         except InvalidArgumentError as error:
             where = ", ".join(f"{name}={value}" for name, value in chosen.items())
-            raise InvalidArgumentError(f"{error} (at {where})") from None
+            raise InvalidArgumentError(f"{error} (at {where})" if where else str(error)) from None
     return list(tasks)
 
 

@@ -168,6 +168,7 @@ class _Run:
     def go(self, backend: str, workers: int, scheduler: str | None) -> list[Status]:
         self.unwritten += self.schedule.begin()
         self._write()
+        self._tell()
         if not self.schedule.finished:
             pool = backends.connect(backend, workers, scheduler)
             kill = True

@@ -137,3 +137,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "latin.toml").write_bytes(b"a = '\xe4'")
     with pytest.raises(InvalidArgumentError, match=r"latin.toml' is not TOML"):
         read_grid(tmp_path / "latin.toml")
+
+
+def test_a_grid_without_parameters_has_no_place_to_name():
+    with pytest.raises(InvalidArgumentError, match=r"is not known.*[^)]$"):
+        grid("no-such-estimator")
