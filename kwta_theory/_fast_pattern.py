@@ -1,4 +1,4 @@
-"""k-WTA on a CPU at about one nanosecond per entry, where numba is installed (the extra ``fast``).
+"""k-WTA on a CPU at one to two nanoseconds per entry, where numba is installed (the extra ``fast``).
 
 ``torch.topk`` selects the k-th value *and* sorts out the k winners; the pattern needs the value alone, and finds it by
 counting (:mod:`kwta_theory._fast_pattern_kernel`). Output and mask are then written together, and the backward pass is

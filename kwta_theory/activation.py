@@ -59,7 +59,7 @@ def activation_pattern(y: torch.Tensor, k: SupportsIndex, dim: SupportsIndex = -
     promised order among equals. Linear in the width up to the ``k log k`` of sorting the winners; on a CPU measured 3
     to 10 times faster than a stable sort at widths above 4,000, and as fast at width 8. No value is read back from the
     device. On a CPU with numba (the extra ``fast``), plain tensors of floats with at least 4096 entries and rows of at
-    least 16 go through a compiled loop instead, with the same result: about 1 ns per entry of wide float32 rows. Its
+    least 16 go through a compiled loop instead, with the same result: 1 to 2 ns per entry of wide float32 rows. Its
     first call compiles for some seconds, once per installation and size of float.
 
     Args:
