@@ -67,8 +67,3 @@ def image_keys(images: torch.Tensor) -> list[int]:
     """64 bits of each image's pixels in float32, the same whatever the dtype in which they are held."""
     rows = images.detach().to("cpu", torch.float32).flatten(1).contiguous().numpy()
     return [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "little") for row in rows]
-
-
-def uniforms(generator: RandomGenerator, like: torch.Tensor) -> torch.Tensor:
-    """Uniform numbers in [0, 1) of the shape, dtype and device of a batch whose images share one generator."""
-    return Draws([generator] * len(like)).uniforms(like)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from kwta_theory.attacks.draws import Draws, uniforms
+from kwta_theory.attacks.draws import Draws
 from kwta_theory.attacks.losses import Loss
 from kwta_theory.checks import InvalidArgumentError, check_integer, check_number
 from kwta_theory.networks.training.adversary import evaluation_mode
@@ -33,7 +33,7 @@ class Target:
         labels: of the images, shape ``(B,)``.
         loss: to be increased, per image.
         epsilon: of the ball, the unit of every radius.
-        draws: the random numbers of each image; a generator is taken to be shared by all of them, in turn.
+        draws: the random numbers of each image.
         progress: the share of this restart's steps that are done.
         restart: its number, from 0.
         aims: a wrong class for each image, shape ``(B,)``, whose logit minus the right one is to be increased in place
@@ -48,10 +48,6 @@ class Target:
     progress: float = 0.0
     restart: int = 0
     aims: torch.Tensor | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.draws, Draws):
-            object.__setattr__(self, "draws", Draws([self.draws] * len(self.labels)))
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """The model at ``x``, which is converted to the dtype of its parameters; at least float32."""
@@ -220,18 +216,6 @@ class FiniteDifference(Gradient):
         """Two for each pair."""
         return 2 * self.pairs_at(progress, restart)
 
-
-__all__ = [
-    "TRAMER_PAIRS",
-    "Averaged",
-    "FiniteDifference",
-    "Gradient",
-    "Plain",
-    "Target",
-    "attack_mode",
-    "logits_of",
-    "uniforms",
-]
 
 TRAMER_PAIRS = ((0.0, 50), (0.2, 500), (0.4, 10_000))
 """The published sample budget, in pairs."""

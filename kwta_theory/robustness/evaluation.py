@@ -276,7 +276,7 @@ def _random_state(seed: int, name: str, number: int) -> Iterator[None]:
     words = int.from_bytes(key, "little")
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(words)
             random.seed(words)
             np.random.seed(words)  # noqa: NPY002

@@ -74,7 +74,7 @@ def guarded(model: nn.Module) -> Iterator[list[str]]:
     restored, also after an exception.
     """
     remarks: list[str] = []
-    state = {name: value.detach().clone() for name, value in model.state_dict(keep_vars=True).items()}
+    state = {name: v.clone() for name, v in model.state_dict().items() if isinstance(v, torch.Tensor)}
     gradients = [(p, p.grad) for p in model.parameters()]
     for parameter, _ in gradients:
         parameter.grad = None
@@ -82,9 +82,10 @@ def guarded(model: nn.Module) -> Iterator[list[str]]:
         with evaluation_mode(model):
             yield remarks
     finally:
-        changed = [name for name, value in model.state_dict().items() if not _same(value, state[name])]
+        now = model.state_dict()
+        changed = [name for name, before in state.items() if not _same(now[name], before)]
         if changed:
-            model.load_state_dict(state)
+            model.load_state_dict(state, strict=False)
             remarks.append(f"it changed {changed[0]} of the network, which was put back")
         for parameter, gradient in gradients:
             parameter.grad = gradient

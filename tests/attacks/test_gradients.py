@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from scipy import stats
 from torch import nn
 
 from kwta_theory.attacks import TRAMER_PAIRS, Averaged, FiniteDifference, Gradient, Plain, Surrogate, Target, margin
-from kwta_theory.attacks.draws import Draws, uniforms
+from kwta_theory.attacks.draws import Draws
 from kwta_theory.attacks.gradients import attack_mode
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.robustness import counted
@@ -157,16 +156,8 @@ def test_a_network_that_cuts_its_gradient_off_gives_zero() -> None:
 
 
 def test_no_ball_no_slope() -> None:
-    still = Target(QUADRATIC, torch.zeros(1, dtype=torch.int64), margin, 0.0, np.random.default_rng(0))
+    still = Target(QUADRATIC, torch.zeros(1, dtype=torch.int64), margin, 0.0, target(QUADRATIC).draws)
     assert float(FiniteDifference(3)(still, POINT)[0].abs().max()) == 0
-
-
-def test_one_generator_can_serve_a_whole_batch() -> None:
-    shared = [np.random.default_rng(0) for _ in range(2)]
-    assert torch.equal(
-        Target(QUADRATIC, torch.zeros(3, dtype=torch.int64), margin, 1.0, shared[0]).draws.uniforms(torch.zeros(3, 2)),
-        uniforms(shared[1], torch.zeros(3, 2)),
-    )
 
 
 def test_modes_come_back_after_an_error() -> None:
