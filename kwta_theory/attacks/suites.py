@@ -27,10 +27,12 @@ def suite(name: str, data: str = "mnist", sources: Mapping[str, nn.Module] | Non
     """The attacks of a suite.
 
     ``paper``: PGD, C&W, DeepFool and MIM from foolbox with the paper's settings (:func:`paper_attacks`).
+
     ``adaptive``: made for discontinuous networks: the mask of the 2k largest in the backward pass at one Gaussian copy
-    of the iterate, and 300 queries of Square, which needs no gradient. Measured on one core with the small CNN on MNIST:
-    0.6 ms for a pass, so 0.7 s for an image that withstands both, and less for others. ``full``: both, AutoAttack where it is installed, finite
-    differences, and Square with the queries of its source.
+    of the iterate, and 300 queries of Square, which needs no gradient. Measured on one core with the small CNN on
+    MNIST: 0.6 ms for a pass, so 0.7 s for an image that withstands both, and less for others.
+
+    ``full``: both, AutoAttack where it is installed, finite differences, and Square with the queries of its source.
 
     Args:
         name: one of :data:`SUITES`.
