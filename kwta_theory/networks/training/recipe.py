@@ -190,12 +190,28 @@ def recipe(
     steps of 0.3125 epsilon (2.5 epsilon in all, as in Madry et al.), and for free training ``epochs / m`` passes, as
     its authors do, so that it costs as much as natural training.
 
-    ``scale="small"`` learns on one CPU core in minutes. Its adversarial methods start with natural epochs and let
+    ``scale="small"`` is meant for one CPU core and some minutes. Its adversarial methods start with natural epochs and let
     epsilon grow step by step, because from scratch at epsilon 0.3 the loss stays at ``log 10`` for epochs.
 
     Incremental training (Section 2.2, Appendix D.1) is used by the paper for natural training at ratios below 0.2 on
     colour images: 50 epochs at 0.2, then 0.005 less every 2 epochs. The rate of these later epochs is not given; here
     it is that of the last epochs of the schedule, 0.01.
+
+    Measured at small scale: ``smallcnn``, the 4,000 training and 1,000 test images of MNIST that need no download, one
+    run with seed 0 on one core; "left" is the accuracy under 20 steps of PGD of size 0.03 from one random start, on the
+    first 300 test images (a standard error of up to 3 points).
+
+    - natural: 97.3 % of the test images with k-WTA-0.1 after 22 s of CPU time, 96.8 % with ReLU after 19 s.
+    - at, k-WTA-0.1: 95.8 % clean, 93.0 % left, 181 s. With six epochs at rate 0.02: 96.5 %, 57.7 %, 155 s.
+    - free, k-WTA-0.1: 96.7 % clean, 100 % left, 118 s.
+
+    What is left says how well a method's own adversary is met, not that the network is robust: with k-WTA, PGD leaves
+    much more than adaptive attacks do, and more than clean, as of ``free``, means that the network has come to know
+    the adversary's points. At a rate of 0.05 with steps of 0.3125 epsilon this runs away with k-WTA-0.1: the training
+    accuracy under attack rose to 99 % while that on clean test images fell to 25 %. ReLU with these numbers and six
+    epochs: 96.8 % clean, 85.0 % left, 112 s. On the digits with an MLP all four methods were measured (see the tests).
+    Not measured on real images: ``trades`` on MNIST to the end, ``at`` and ``free`` on MNIST with ReLU and the presets'
+    own numbers, anything on Fashion-MNIST and on colour images.
 
     Args:
         method: one of :data:`METHODS`.
