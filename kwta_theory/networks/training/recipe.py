@@ -190,8 +190,8 @@ def recipe(
     steps of 0.3125 epsilon (2.5 epsilon in all, as in Madry et al.), and for free training ``epochs / m`` passes, as
     its authors do, so that it costs as much as natural training.
 
-    ``scale="small"`` is meant for one CPU core and some minutes. Its adversarial methods start with natural epochs and let
-    epsilon grow step by step, because from scratch at epsilon 0.3 the loss stays at ``log 10`` for epochs.
+    ``scale="small"`` is meant for one CPU core and some minutes. Its adversarial methods start with natural epochs and
+    let epsilon grow step by step, because from scratch at epsilon 0.3 the loss stays at ``log 10`` for epochs.
 
     Incremental training (Section 2.2, Appendix D.1) is used by the paper for natural training at ratios below 0.2 on
     colour images: 50 epochs at 0.2, then 0.005 less every 2 epochs. The rate of these later epochs is not given; here
