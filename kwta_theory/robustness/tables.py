@@ -26,6 +26,7 @@ from kwta_theory.attacks.foolbox_attacks import CARLINI_WAGNER, DEEPFOOL, MIM, P
 from kwta_theory.attacks.gradients import Averaged
 from kwta_theory.attacks.surrogate import Surrogate
 from kwta_theory.attacks.transfer import Persistent, Transfer, weights_digest
+from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.confidence import clopper_pearson
 from kwta_theory.networks import Dataset, load
 from kwta_theory.networks.training import Options
@@ -59,6 +60,9 @@ class Line:
             made for it.
         twin: lines with an equal twin are compared with the one of them that has ReLU.
         remark: for a reader.
+
+    Raises:
+        InvalidArgumentError: neither attack nor source, or a column of both.
     """
 
     training: Training
@@ -68,6 +72,14 @@ class Line:
     sources: Mapping[str, Training] = field(default_factory=dict)
     twin: tuple[str, ...] = ()
     remark: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.attacks and not self.sources:
+            raise InvalidArgumentError(
+                f"attacks is empty for {self.training.title}: a line needs an attack or a source."
+            )
+        if both := sorted(set(self.attacks) & set(self.sources)):
+            raise InvalidArgumentError(f"column {both[0]!r} is an attack and a source of {self.training.title}.")
 
 
 @dataclass(frozen=True)

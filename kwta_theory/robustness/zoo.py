@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import nn
 
 from kwta_theory.checks import InvalidArgumentError, check_integer
@@ -182,12 +182,20 @@ def obtain(
         )
 
     # Its own lock, for which others wait: whoever comes second finds the network trained.
-    with FileLock(place / ".zoo.lock"):
+    lock = FileLock(place / ".zoo.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"{wanted.title}: another process trains it, whose end is waited for")
+        lock.acquire()
+    try:
         if not (place / CHECKPOINT).exists():
             say(f"{wanted.title}: training of {wanted.recipe.epochs} epochs begins in {str(place)!r}")
         # A finished checkpoint is only compared with what is wanted; nothing is trained then.
         train(wanted.architecture, images, wanted.recipe, place, seed=wanted.seed, options=options, report=after_epoch)
         return load_network(place / CHECKPOINT)
+    finally:
+        lock.release()
 
 
 class _Spent:

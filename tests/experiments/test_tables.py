@@ -212,3 +212,22 @@ def test_the_page_of_documentation_is_what_the_code_writes():
                 assert row["lower"] <= row["measured"] <= row["upper"]
             networks = {(row["network"], row["column"]) for row in rows}
             assert {n for n, _ in networks} == {n for n, column in networks if column == "adaptive"}
+
+
+def test_measured_tables_are_brought_into_the_page(tmp_path):
+    bring = runpy.run_path(str(DOCS / "robustness_tables.py"))["main"]
+    begin, end = table_files.block("table_4")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "robustness.md").write_text(f"Account.\n{begin}{end}")
+    row = {
+        "data": "mnist", "model": "smallcnn", "activation": "relu", "training": "at", "network": "a net", "column": "",
+        "paper": None, "measured": 50.0, "lower": 1.3, "upper": 98.7, "difference": None, "explained": None,
+        "correct": 1, "n": 2, "epsilon": 0.3, "training_seed": 0, "twin": "at", "remark": "", "images": "01",
+    }  # fmt: skip
+    rows = [row | {"column": column} for column in ("clean", "robust", "adaptive")]
+    table_files.write("table_4", rows, tmp_path / "results" / "table_4")
+    table_files.write("table_4_paper", rows, tmp_path / "results" / "table_4")
+    bring(tmp_path / "results", tmp_path / "docs")
+    text = (tmp_path / "docs" / "robustness.md").read_text()
+    assert "| at | relu | 50.0 [1, 99] | 50.0 [1, 99] | 50.0 [1, 99] |" in text
+    assert [path.name for path in (tmp_path / "docs" / "figures" / "robustness").iterdir()] == ["table_4.csv"]

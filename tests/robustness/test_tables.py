@@ -395,3 +395,10 @@ def test_foolbox_runs_with_other_steps():
     # Twenty steps of 0.01 from the image itself cannot leave the ball of radius 0.2.
     assert float((found.images - x).abs().max()) <= 0.2 + 1e-6
     assert float((PGD_20.run(model, x, y, 0.3, seed=0).images - x).abs().max()) > 0.25
+
+
+def test_a_line_needs_columns_and_each_once():
+    with pytest.raises(InvalidArgumentError, match="attacks is empty for digits mlp"):
+        line(attacks={})
+    with pytest.raises(InvalidArgumentError, match="column 'pgd' is an attack and a source"):
+        line(sources={"pgd": network(seed=5)})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -84,6 +86,31 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(tmp_path):
     assert row["epochs"] == row["of"] == 4
     # Both parts are in: the metrics' seconds are wall time, by epoch.
     assert row["wall_seconds"] == pytest.approx(sum(row["seconds"] for row in record["metrics"]))
+
+
+def test_who_comes_second_waits_and_trains_nothing(tmp_path):
+    """Two threads want one network: the first is held at its first epoch until the second has said that it waits."""
+    wanted = zoo.training(MLP, "digits", "natural", seed=3, epochs=2)
+    begun, waiting = threading.Event(), threading.Event()
+    lines: list[list[str]] = [[], []]
+
+    def first(line: str) -> None:
+        lines[0].append(line)
+        if "epoch 1" in line:
+            begun.set()
+            assert waiting.wait(60)
+
+    def second(line: str) -> None:
+        lines[1].append(line)
+        waiting.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(zoo.obtain, wanted, tmp_path, images=FEW, report=first)
+        assert begun.wait(60)
+        two = pool.submit(zoo.obtain, wanted, tmp_path, images=FEW, report=second)
+        assert same(one.result(60)[0], two.result(60)[0])
+    assert len(lines[0]) == 3
+    assert [line.split(": ")[1] for line in lines[1]] == ["another process trains it, whose end is waited for"]
 
 
 def test_the_manifest_says_what_was_trained_at_what_price(tmp_path):
