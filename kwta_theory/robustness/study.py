@@ -1,0 +1,356 @@
+"""A figure about networks: the command line, the networks that are trained for it once, the attacks, the files.
+
+Every script has two scales. ``small`` is run on one CPU core in minutes, on real images of 8 x 8 pixels; ``paper`` is
+the paper's Section 4, for a GPU and the user's data. Networks are trained into one folder that all scripts share, so a
+killed run goes on and no network is trained twice.
+
+Robustness is never shown from the paper's attack alone: :func:`robustness` returns what PGD leaves, and what is left
+after PGD and the attack made for discontinuous networks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from matplotlib.figure import Figure
+from torch import nn
+
+from kwta_theory import checks, seeding
+from kwta_theory.attacks import Ascent, Averaged, Surrogate
+from kwta_theory.confidence import clopper_pearson
+from kwta_theory.networks import Architecture, Dataset, DatasetError, load
+from kwta_theory.networks.training import CHECKPOINT, CheckpointError, Options, TrainingError, load_network, train
+from kwta_theory.report import files, plots
+from kwta_theory.report.experiment import INTERRUPTED, as_csv
+from kwta_theory.robustness import zoo
+from kwta_theory.robustness.evaluation import evaluate
+
+Row = dict[str, Any]
+ERROR = 0.05
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One scale of all figures.
+
+    Attributes:
+        scale: ``"small"`` or ``"paper"``: which training presets.
+        data: name of the data set.
+        networks: architectures with their width factors, the first the main one.
+        epsilon: of the ball in which networks are attacked, and trained where they are trained adversarially.
+        images: how many test images are attacked, the first of the set.
+        ratios: sparsity ratios of incremental training, falling.
+        larger: ratios above them, trained directly.
+        first_epochs: epochs at the first ratio; None for the preset's.
+        stage_epochs: epochs at each further one.
+        direct_epochs: of natural training at one ratio; None for the preset's.
+        adversarial_epochs: of adversarial training at one ratio; None for the preset's.
+        restarts: of the adaptive attack.
+        steps: of each of its restarts.
+        lines: images on which roughness is measured.
+        cells: in which each of its lines is cut.
+    """
+
+    scale: str
+    data: str
+    networks: tuple[tuple[str, float], ...]
+    epsilon: float
+    images: int
+    ratios: tuple[float, ...]
+    larger: tuple[float, ...] = (0.35, 0.5)
+    first_epochs: int | None = None
+    stage_epochs: int = 2
+    direct_epochs: int | None = None
+    adversarial_epochs: int | None = None
+    restarts: int = 5
+    steps: int = 100
+    lines: int = 20
+    cells: int = 512
+
+    @property
+    def attacks(self) -> tuple[Ascent, Ascent]:
+        """PGD-20 as in Section 4.2, and the adaptive attack.
+
+        PGD: 20 steps of a tenth of epsilon from a random start, as 0.003 of 0.031 in Appendix D.1. Adaptive: the mask
+        of the 2k largest in the backward pass, at one Gaussian copy of each iterate (:mod:`kwta_theory.attacks`).
+        """
+        pgd = Ascent("PGD-20", steps=20, step_size=0.1, loss="cross-entropy")
+        gradient = Surrogate("wide", Averaged(1, 0.25))
+        return pgd, Ascent("adaptive", steps=self.steps, restarts=self.restarts, gradient=gradient)
+
+
+SMALL = Settings(
+    "small",
+    "digits",
+    (("resnet18", 0.25), ("smallcnn", 1.0)),
+    epsilon=0.1,
+    images=200,
+    ratios=(0.2, 0.175, 0.15, 0.125, 0.1, 0.075, 0.05, 0.03, 0.02),
+    first_epochs=8,
+    stage_epochs=4,
+    adversarial_epochs=16,
+    restarts=2,
+    steps=50,
+)
+PAPER = Settings(
+    "paper",
+    "cifar10",
+    (("resnet18", 1.0), ("densenet121", 1.0), ("wrn-22-10", 1.0)),
+    epsilon=0.031,
+    images=1000,
+    ratios=tuple(round(0.2 - 0.005 * i, 3) for i in range(39)),
+    first_epochs=50,
+)
+SCALES: dict[str, Settings] = {"small": SMALL, "paper": PAPER}
+
+
+@dataclass
+class Run:
+    """One run of a script: its settings, and what is made from them when it is first asked for.
+
+    Attributes:
+        settings: of the scale.
+        seed: of weights, training and attacks.
+        networks: folder of the trained networks.
+        device: where everything is computed.
+        data_dir: where the published files of the data set are.
+        quiet: no progress on standard error.
+        results: what the figures are drawn from and the table does not hold: surfaces, lines.
+    """
+
+    settings: Settings
+    seed: int
+    networks: Path
+    device: torch.device
+    data_dir: Path | None = None
+    quiet: bool = True
+    results: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The images."""
+        return load(self.settings.data, data_dir=self.data_dir)
+
+    def images(self, count: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first test images, as many as there are up to ``count``, and their labels."""
+        count = min(count or self.settings.images, len(self.data.test))
+        return self.data.test.images(slice(0, count), self.device), self.data.test.labels[:count].to(self.device)
+
+    def say(self, what: str) -> None:
+        """Progress."""
+        if not self.quiet:
+            print(what, file=sys.stderr, flush=True)
+
+    def architecture(self, network: tuple[str, float], activation: str) -> Architecture:
+        """A network for these images."""
+        name, factor = network
+        channels, size, classes = self.data.channels, self.data.image_size, self.data.classes
+        return Architecture(name, activation, channels, size, classes, factor)
+
+    def trained(
+        self, network: tuple[str, float], activation: str, method: str = "natural", *, epochs: int | None = None
+    ) -> nn.Module:
+        """A network trained at one ratio, with the scale's preset; taken from the folder where it is finished.
+
+        ``epochs`` None are the scale's for the method.
+        """
+        if epochs is None:
+            epochs = self.settings.direct_epochs if method == "natural" else self.settings.adversarial_epochs
+        wanted = self._training(network, activation, method, epochs)
+        model, _ = zoo.obtain(wanted, self.networks, images=self.data, options=self._options, report=self.say)
+        return model.to(self.device)
+
+    def incremental(
+        self, network: tuple[str, float], method: str = "natural"
+    ) -> Iterator[tuple[float, int, nn.Module]]:
+        """One network whose sparsity ratio is lowered step by step while it is trained (Section 2.2).
+
+        ``first_epochs`` at the first ratio with the preset's course, then ``stage_epochs`` at each further one with the
+        rate with which that ended. A copy is kept at the end of each ratio.
+
+        Yields:
+            Ratio, epochs so far, the network in evaluation mode.
+        """
+        ratios = self.settings.ratios
+        first = self._training(network, f"kwta-{ratios[0]:g}", method, self.settings.first_epochs)
+        ends = [first.recipe.epochs + self.settings.stage_epochs * stage for stage in range(len(ratios))]
+        schedule = ((0, ratios[0]), *zip(ends, ratios[1:], strict=False))
+        course = dataclasses.replace(first.recipe, epochs=ends[-1], sparsity_ratios=schedule)
+        for ratio, (end, model) in zip(
+            ratios, self._stages(dataclasses.replace(first, recipe=course), ends), strict=True
+        ):
+            yield ratio, end, model
+
+    def snapshots(
+        self, network: tuple[str, float], activation: str, ends: Sequence[int]
+    ) -> list[tuple[int, nn.Module]]:
+        """One network after these epochs of its natural training, which rise to the last of them."""
+        return list(self._stages(self._training(network, activation, "natural", ends[-1]), ends))
+
+    def _stages(self, whole: zoo.Training, ends: Sequence[int]) -> Iterator[tuple[int, nn.Module]]:
+        """A training with a copy kept after each of these epochs, in a folder named by all that decides."""
+        stops = "-".join(map(str, ends)) if len(ends) < 4 else f"{len(ends)}"
+        folder = self.networks / f"{whole.directory(self.data.description)}-stages-{stops}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for end in ends:
+            kept = folder / f"epoch-{end}.pt"
+            with FileLock(folder / ".stages.lock"):
+                if not kept.exists():
+                    self._go_on(whole, end, folder)
+                    temporary = kept.with_suffix(".new")
+                    shutil.copyfile(folder / CHECKPOINT, temporary)
+                    temporary.replace(kept)
+            yield end, load_network(kept)[0].to(self.device)
+
+    def _go_on(self, whole: zoo.Training, epochs: int, folder: Path) -> None:
+        """Train the first so many epochs of a course, from where the folder stands."""
+
+        def report(row: Row) -> None:
+            self.say(f"{whole.title}: epoch {row['epoch']} of {whole.recipe.epochs}, ratio {row['sparsity_ratio']}")
+
+        course = dataclasses.replace(whole.recipe, epochs=epochs)
+        train(
+            whole.architecture, self.data, course, folder, seed=self.seed, options=self._options, report=report
+        )  # fmt: skip
+
+    @property
+    def _options(self) -> Options:
+        return Options(device=str(self.device))
+
+    def _training(self, network: tuple[str, float], activation: str, method: str, epochs: int | None) -> zoo.Training:
+        # The figures say themselves when the ratio is lowered; a radius belongs to adversarial training only.
+        radius: dict[str, Any] = {} if method == "natural" else {"epsilon": self.settings.epsilon}
+        return zoo.training(
+            self.architecture(network, activation), self.settings.data, method, scale=self.settings.scale,
+            seed=self.seed, epochs=epochs, incremental_ratios=False, **radius,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """One script.
+
+    Args:
+        name: of its files.
+        summary: what ``--help`` shows.
+        measure: rows of the table, from a run.
+        figures: for each file stem a function that draws it from run and rows, with its caption.
+        settings: for each scale.
+    """
+
+    name: str
+    summary: str
+    measure: Callable[[Run], Iterable[Mapping[str, Any]]]
+    figures: Mapping[str, Callable[[Run, list[Row]], Figure]]
+    settings: Mapping[str, Settings] = field(default_factory=lambda: SCALES)
+
+
+def robustness(run: Run, model: nn.Module) -> tuple[Row, dict[str, torch.Tensor]]:
+    """How many of the test images a network classifies correctly, without an attack and under both attacks.
+
+    Returns:
+        A row with ``n`` and for each of ``standard``, ``pgd`` and ``adaptive`` the share, ``_lower`` and ``_upper``
+        (exact binomial, each at level 0.95); and the truth values for each image. ``adaptive`` is what is left after
+        PGD and the adaptive attack, image by image: an upper bound of the robust accuracy.
+    """
+    images, labels = run.images()
+    found = evaluate(model, images, labels, run.settings.attacks, run.settings.epsilon, seed=run.seed)
+    right = {"standard": found.clean, "pgd": found.rows[0].robust, "adaptive": found.worst}
+    row: Row = {"n": found.n, "epsilon": run.settings.epsilon}
+    for name, values in right.items():
+        interval = clopper_pearson(int(values.sum()), found.n, ERROR)
+        row |= {name: int(values.sum()) / found.n, f"{name}_lower": interval.lower, f"{name}_upper": interval.upper}
+    return row, right
+
+
+def points(rows: Sequence[Row], x: str, name: str) -> list[tuple[float, float, float, float]]:
+    """For :func:`kwta_theory.report.plots.marks`: a column with its interval."""
+    return [(row[x], row[name], row[f"{name}_lower"], row[f"{name}_upper"]) for row in rows]
+
+
+def attack_note(run: Run, rows: Sequence[Row]) -> str:
+    """The sentences that belong below every accuracy."""
+    adaptive = run.settings.attacks[1]
+    return (
+        f"{run.data.description}; n = {rows[0]['n']} test images, epsilon {run.settings.epsilon:g} (maximum norm), "
+        f"seed {run.seed}, one training for each network. Bars: exact binomial intervals at level {1 - ERROR:g} for "
+        "the images, each on its own; they do not cover the noise of training. Adaptive: left after PGD-20 and "
+        f"{adaptive.restarts} restarts of {adaptive.steps} steps with the wide backward pass at a Gaussian copy."
+    )
+
+
+def main(study: Study, arguments: Sequence[str] | None = None) -> int:
+    """The command line of a script: ``raise SystemExit(main(STUDY))``.
+
+    Returns:
+        0: done. 1: training, a checkpoint or the data failed. 2: bad use. 130: interrupted; what is trained is kept.
+    """
+    options = _parser(study).parse_args(arguments)
+    folder = options.results or Path("results") / study.name
+    try:
+        settings = study.settings[options.scale]
+        if options.n is not None:
+            settings = dataclasses.replace(settings, images=checks.check_integer("n", options.n, 1))
+        checks.check_integer("seed", options.seed, 0)
+        networks = options.networks or Path("results") / "networks"
+        for path in (folder, networks):
+            path.mkdir(parents=True, exist_ok=True)
+        device = seeding.resolve_device(options.device, torch.float32)
+        run = Run(settings, options.seed, networks, device, options.data_dir, options.quiet)
+        rows = [dict(row) for row in study.measure(run)]
+        write(study, run, rows, folder)
+    except checks.InvalidArgumentError as error:
+        return _said(study, error, 2)
+    except (CheckpointError, DatasetError, TrainingError) as error:
+        return _said(study, error, 1)
+    except OSError as error:
+        return _said(study, f"{str(error.filename or folder)!r}: {error.strerror or error}.", 1)
+    except KeyboardInterrupt:
+        return _said(study, "interrupted; the networks that were trained are kept.", INTERRUPTED)
+    print(as_csv(rows), end="")
+    print(f"Written to {folder}.", file=sys.stderr)
+    return 0
+
+
+def write(study: Study, run: Run, rows: list[Row], folder: Path) -> None:
+    """The table as CSV, then each figure as PNG and SVG; each file whole or not at all."""
+    files.check_folder(folder)
+    files.write_text(folder / f"{study.name}.csv", as_csv(rows))
+    for stem, draw in study.figures.items():
+        with plots.house_style():
+            figure = draw(run, rows)
+            files.write_figure(folder / f"{stem}.png", figure)
+            files.write_text(folder / f"{stem}.svg", plots.as_svg(figure))
+
+
+def _parser(study: Study) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=study.name,
+        description=study.summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--scale", choices=tuple(study.settings), default="small", help="how much is computed [small]")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="with the published files of the data set")
+    parser.add_argument("--n", type=int, help="test images that are attacked [the scale's]")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, training and attacks [0]")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... [auto]")
+    parser.add_argument("--networks", type=Path, metavar="DIR", help="of trained networks, shared [results/networks]")
+    parser.add_argument("--results", type=Path, metavar="DIR", help=f"where files go [results/{study.name}]")
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    return parser
+
+
+def _said(study: Study, what: object, code: int) -> int:
+    print(f"{study.name}: {what}", file=sys.stderr)
+    return code
