@@ -1,0 +1,132 @@
+"""Figure 1: a function of one number, fitted from a few points by k-WTA and by ReLU networks.
+
+Claimed: the fit of a k-WTA network is piecewise continuous, and its discontinuities can be dense. (The paper shows one
+curve, and says neither the function nor the network's size: both are chosen here.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from kwta_theory.networks import activation_factory
+from kwta_theory.report import plots
+from kwta_theory.robustness.landscape import Array, median_interval, roughness, sampled
+from kwta_theory.robustness.study import Row, Run, Study, main
+from kwta_theory.seeding import Stream
+
+ACTIVATIONS = ("kwta-0.1", "kwta-0.2", "relu")
+WIDTH, POINTS, CELLS = 256, 25, 16_384
+# A residual of a cell counts as a jump above this share of the function's range; kinks leave less.
+THRESHOLD = 1e-3
+NETWORKS = {"small": 11, "paper": 101}
+STEPS = {"small": 600, "paper": 5000}
+RATE = 2e-3
+
+
+def target(x: torch.Tensor) -> torch.Tensor:
+    """The function that is fitted, on [-1, 1]."""
+    return torch.sin(3 * x) + 0.4 * torch.cos(9 * x)
+
+
+def network(activation: str, seed: int) -> nn.Module:
+    """Two hidden layers; weights normal with variance 2 over the inputs, biases uniform on [-1, 1]."""
+    make, generator = activation_factory(activation), Stream(seed, f"figure 1 {activation}").generator(0)
+    layers = [nn.Linear(1, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 1)]
+    for layer in layers:
+        shape = tuple(layer.weight.shape)
+        layer.weight = nn.Parameter(torch.from_numpy(generator.standard_normal(shape)) * (2 / shape[1]) ** 0.5)  # type: ignore[union-attr]
+        layer.bias = nn.Parameter(torch.from_numpy(generator.uniform(-1, 1, shape[0])))  # type: ignore[union-attr]
+    return nn.Sequential(layers[0], make(), layers[1], make(), layers[2])
+
+
+def fit(model: nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) -> float:
+    """Least squares by Adam on all points at once; the last root mean square error."""
+    optimizer = torch.optim.Adam(model.parameters(), RATE)
+    loss = torch.tensor(float("nan"))
+    for step in range(steps):
+        for group in optimizer.param_groups:  # down to a hundredth, so that the last steps settle
+            group["lr"] = RATE * 0.01 ** (step / steps)
+        optimizer.zero_grad()
+        loss = ((model(x[:, None])[:, 0] - y) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+    return float(loss.detach().sqrt())
+
+
+def curve(model: nn.Module) -> tuple[Array, Array]:
+    """Values at the ends of the cells of [-1, 1] and slopes at their middles."""
+    return sampled(lambda t: model(t[:, None])[:, 0], -1.0, 1.0, CELLS)
+
+
+def jumps(values: Array, slopes: Array) -> npt.NDArray[np.bool_]:
+    """The cells with a jump: whose slope leaves more than the threshold unexplained."""
+    return np.asarray(np.abs(np.diff(values) - slopes * 2 / len(slopes)) > THRESHOLD * np.ptp(values))
+
+
+def measure(run: Run) -> Iterator[Row]:
+    """One row for each activation: medians over several networks; the first network's curve is kept for the figure."""
+    scale = run.settings.scale
+    x = torch.linspace(-1, 1, POINTS, dtype=torch.float64)
+    y = target(x)
+    for activation in ACTIVATIONS:
+        shares, counts, errors, between = [], [], [], []
+        for number in range(NETWORKS[scale]):
+            model = network(activation, run.seed + number)
+            errors.append(fit(model, x, y, STEPS[scale]))
+            values, slopes = curve(model)
+            shares.append(roughness(values, slopes, 2.0).share)
+            places = jumps(values, slopes)
+            counts.append(int(places.sum()))
+            truth = target(torch.linspace(-1, 1, CELLS + 1, dtype=torch.float64)).numpy()
+            between.append(float(np.sqrt(np.mean((values - truth) ** 2))))
+            run.results.setdefault(activation, (values, places))
+        row: Row = {"activation": activation, "networks": len(shares), "width": WIDTH, "points": POINTS}
+        for name, found in (("jump_share", shares), ("jumps", counts), ("fit_error", errors), ("error", between)):
+            row |= dict(zip((name, f"{name}_lower", f"{name}_upper"), median_interval(found), strict=True))
+        run.say(f"{row}")
+        yield row
+
+
+def figure(run: Run, rows: list[Row]) -> Figure:
+    """The fit of one network of each kind, whole above and magnified below."""
+    drawn, axes = plots.panels(columns=len(rows), rows=2, height=3.0)
+    grid = np.linspace(-1, 1, CELLS + 1)
+    x = np.linspace(-1, 1, POINTS)
+    for column, row in enumerate(rows):
+        values, places = run.results[row["activation"]]
+        # A line broken where it jumps: no vertical strokes.
+        broken = np.where(np.append(places, False), np.nan, values)
+        for axis, ends in ((axes[column], (-1.02, 1.02)), (axes[column + len(rows)], (0.0, 0.3))):
+            plots.law(axis, grid, target(torch.from_numpy(grid)), label="function", color=plots.MEASURED, style=":")
+            axis.plot(grid, broken, color=plots.EXACT, linewidth=1, label="network")
+            axis.plot(x, target(torch.from_numpy(x)), "o", color=plots.PALETTE[4], markersize=4, label="points")
+            inside = (grid >= ends[0]) & (grid <= ends[1])
+            low, high = values[inside].min(), values[inside].max()
+            axis.set(xlim=ends, ylim=(low - 0.1 * (high - low), high + 0.1 * (high - low)))
+        axes[column].set_title(
+            f"{row['activation']}: {row['jumps']:g} jumps [{row['jumps_lower']:g}, {row['jumps_upper']:g}]\n"
+            f"{row['jump_share']:.2f} [{row['jump_share_lower']:.2f}, {row['jump_share_upper']:.2f}] of the variation",
+            fontsize=9.5,
+        )
+        axes[column + len(rows)].set_xlabel("x (below: magnified)")
+    plots.legend(drawn)
+    plots.caption(
+        drawn,
+        f"Two hidden layers of {WIDTH}, {POINTS} points, {STEPS[run.settings.scale]} steps of Adam. Curves: the "
+        f"network of seed {run.seed}. Above: medians of n = {rows[0]['networks']} networks with exact intervals (order "
+        f"statistics, level 0.95). Jumps: cells, of {CELLS:,} on [-1, 1], in which the slope leaves more than "
+        f"{THRESHOLD:g} of the range unexplained; smaller jumps are not counted, but are in the variation.",
+    )
+    return drawn
+
+
+STUDY = Study("figure_1", __doc__ or "", measure, {"figure_1": figure})
+
+if __name__ == "__main__":
+    raise SystemExit(main(STUDY))

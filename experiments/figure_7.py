@@ -1,0 +1,39 @@
+"""Figure 7: the loss around an image for several sparsity ratios, on two architectures, and with adversarial training.
+
+Claimed (Appendix D.5): a larger ratio smooths the loss surface, a smaller one makes it "more discontinuous and spiky";
+adversarial training reduces the range of the loss, but the surface remains spiky.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from matplotlib.figure import Figure
+
+from kwta_theory.robustness import surfaces
+from kwta_theory.robustness.study import Row, Run, Study, main
+
+RATIOS = (0.05, 0.1, 0.2)
+
+
+def measure(run: Run) -> Iterator[Row]:
+    """Three ratios of the first architecture, two of another, and that one trained adversarially."""
+    first = run.settings.networks[0]
+    second = run.settings.networks[1 % len(run.settings.networks)]
+    networks = [
+        *surfaces.at_ratio(run, first, RATIOS),
+        *surfaces.at_ratio(run, second, RATIOS[1:]),
+        *surfaces.at_ratio(run, second, RATIOS[1:2], "at"),
+    ]
+    return surfaces.measured(run, networks)
+
+
+def figure(run: Run, rows: list[Row]) -> Figure:
+    """Three panels above three."""
+    return surfaces.drawn(run, rows, columns=3)
+
+
+STUDY = Study("figure_7", __doc__ or "", measure, {"figure_7": figure})
+
+if __name__ == "__main__":
+    raise SystemExit(main(STUDY))
