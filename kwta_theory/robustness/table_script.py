@@ -13,6 +13,7 @@ from kwta_theory.networks import DatasetError
 from kwta_theory.networks.training import CheckpointError, Options, TrainingError
 from kwta_theory.robustness import table_files
 from kwta_theory.robustness.tables import SCALES, Bench, Line, Row, Table, adaptive_attacks, measured, orderings
+from kwta_theory.robustness.zoo import is_finished
 
 INTERRUPTED = 130
 
@@ -60,6 +61,7 @@ def _parser(table: Table) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--bfloat16", action="store_true", help="train in mixed precision")
     parser.add_argument("--only", action="append", default=[], metavar="WORD", help="lines with this word; repeatable")
+    parser.add_argument("--finished", action="store_true", help="only lines whose networks are trained already")
     parser.add_argument("--plan", action="store_true", help="print what would be trained and attacked, and stop")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     for name, extra in table.extras.items():
@@ -82,6 +84,8 @@ def _run(table: Table, options: argparse.Namespace) -> int:
         Options(device=options.device, bfloat16=options.bfloat16),
         (lambda _line: None) if options.quiet else _say,
     )
+    if options.finished:
+        lines = _finished(lines, bench)
     rows: list[Row] = []
     name = table.name if options.scale == "small" else f"{table.name}_paper"
     for line in lines:
@@ -110,6 +114,20 @@ def _chosen(lines: tuple[Line, ...], words: Sequence[str]) -> tuple[Line, ...]:
     if not chosen:
         titles = "; ".join(line.training.title for line in lines)
         raise InvalidArgumentError(f"--only {' --only '.join(words)} leaves no line of: {titles}.")
+    return chosen
+
+
+def _finished(lines: tuple[Line, ...], bench: Bench) -> tuple[Line, ...]:
+    folder = bench.results / "networks"
+    chosen = tuple(
+        line
+        for line in lines
+        if all(
+            is_finished(t, folder, bench.images(t.data).description) for t in (line.training, *line.sources.values())
+        )
+    )
+    if not chosen:
+        raise InvalidArgumentError(f"--finished leaves no line: {str(folder)!r} has none of the networks.")
     return chosen
 
 

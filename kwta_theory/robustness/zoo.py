@@ -263,6 +263,12 @@ def network(
     return obtain(wanted, folder, images=images, data_dir=data_dir, options=options, report=report)
 
 
+def is_finished(wanted: Training, folder: str | os.PathLike[str], description: str) -> bool:
+    """Whether :func:`obtain` would train nothing, for the data set of this description."""
+    path = Path(folder) / wanted.directory(description) / SUMMARY
+    return path.exists() and json.loads(path.read_text(encoding="utf-8"))["epochs"] == wanted.recipe.epochs
+
+
 def manifest(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """What was trained in a folder, with seconds: one row for each directory, sorted by name.
 

@@ -326,6 +326,17 @@ def test_the_command_line_trains_prints_and_writes(tmp_path, capsys, few_images)
     assert "compare the order" not in capsys.readouterr().out.rsplit("table_9_paper", 1)[1]
 
 
+def test_only_what_is_trained_already(tmp_path, capsys, few_images):
+    arguments = ["--results", str(tmp_path), "--n", "6", "--device", "cpu", "--quiet"]
+    assert table_script.main(table(), [*arguments, "--finished"]) == 2
+    assert "--finished leaves no line" in capsys.readouterr().err
+    assert table_script.main(table(), [*arguments, "--only", "relu"]) == 0
+    assert table_script.main(table(), [*arguments, "--finished"]) == 0
+    rows = table_files.read_csv((tmp_path / "table_9" / "table_9.csv").read_text())
+    assert {r["activation"] for r in rows} == {"relu"}
+    assert len(list((tmp_path / "networks").iterdir())) == 1
+
+
 def test_plan_and_extras(tmp_path, capsys):
     other = dataclasses.replace(table(), name="table_8", summary="Another.")
     both = table({"study": other})

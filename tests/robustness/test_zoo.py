@@ -74,6 +74,8 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(tmp_path):
     wanted = zoo.training(MLP, "digits", "natural", seed=3, epochs=4)
     with pytest.raises(KilledError):
         zoo.obtain(wanted, tmp_path / "killed", images=FEW, report=kill)
+    assert not zoo.is_finished(wanted, tmp_path / "killed", FEW.description)
+    assert not zoo.is_finished(wanted, tmp_path / "nowhere", FEW.description)
     said: list[str] = []
     resumed, record = zoo.obtain(wanted, tmp_path / "killed", images=FEW, report=said.append)
     assert [line.split(":")[1].split(",")[0].strip() for line in said] == ["epoch 3 of 4", "epoch 4 of 4"]
@@ -82,6 +84,7 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(tmp_path):
     # Negative control: another seed does not end there.
     other, _ = get(tmp_path / "other", epochs=4, seed=5)
     assert not same(whole, other)
+    assert zoo.is_finished(wanted, tmp_path / "killed", FEW.description)
     (row,) = zoo.manifest(tmp_path / "killed")
     assert row["epochs"] == row["of"] == 4
     # Both parts are in: the metrics' seconds are wall time, by epoch.
