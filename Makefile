@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install test lint types verify benchmark notebooks experiments figures
+.PHONY: help install test lint types verify benchmark notebooks experiments figures network-experiments
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -23,17 +23,22 @@ types: ## type check
 verify: ## check the paper's statements on real data (about four minutes)
 	$(BIN)/kwta verify
 
-experiments: ## run every experiment at the quick budget into results/ (under ten minutes)
-	set -e; for script in experiments/*.py; do echo "$$script"; $(BIN)/python $$script --quiet; done
+THEORY := $(filter-out experiments/table_% experiments/figure_%,$(wildcard experiments/*.py))
+NETWORKS := $(wildcard experiments/table_*.py experiments/figure_*.py)
+
+experiments: ## run every experiment of the theory at the quick budget into results/ (under ten minutes)
+	set -e; for script in $(THEORY); do echo "$$script"; $(BIN)/python $$script --quiet; done
+
+network-experiments: ## train, attack and draw the paper's tables and figures at the small scale (an hour)
+	set -e; for script in $(NETWORKS); do echo "$$script"; $(BIN)/python $$script --scale small; done
 
 figures: experiments ## run them and put their figures into docs/
 	mkdir -p docs/figures/experiments
-	cp results/*/*.png docs/figures/experiments/
+	for script in $(THEORY); do cp results/$$(basename $$script .py)/*.png docs/figures/experiments/; done
 	$(BIN)/python docs/gallery.py
 
 notebooks: ## execute the notebooks in place and keep their outputs
 	$(BIN)/python notebooks/execute.py
 
 benchmark: ## print the tables of speed and memory
-	$(BIN)/python benchmarks/gram_against_dense.py
-	$(BIN)/python benchmarks/peak_memory.py
+	set -e; for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python $$script; done

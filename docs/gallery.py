@@ -19,10 +19,16 @@ intervals of one script hold together with probability at least 0.999. This page
 """
 
 
+def scripts() -> list[Path]:
+    """The scripts about the theory; those about networks are in ``docs/robustness.md``."""
+    names = sorted((ROOT / "experiments").glob("*.py"))
+    return [path for path in names if not path.stem.startswith(("table_", "figure_"))]
+
+
 def page() -> str:
     """The page, from the docstrings and the figures that are there."""
     parts = [HEAD]
-    for script in sorted((ROOT / "experiments").glob("*.py")):
+    for script in scripts():
         text = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
         title, _, rest = text.partition("\n")
         parts.append(f"\n## `{script.stem}`: {code(title.rstrip('.'))}\n\n{code(rest.strip())}\n")
@@ -37,7 +43,7 @@ def code(text: str) -> str:
 
 def figures(name: str) -> list[Path]:
     """The figures of a script: its own name, or beginning with it, and with that of no other script."""
-    stems = [script.stem for script in (ROOT / "experiments").glob("*.py")]
+    stems = [script.stem for script in scripts()]
     found = sorted((ROOT / "docs" / FIGURES).glob(f"{name}*.png"))
     owners = {
         path: max((stem for stem in stems if path.stem == stem or path.stem.startswith(f"{stem}_")), key=len)
