@@ -118,7 +118,7 @@ def test_a_planted_slip_is_found(monkeypatch):
         return set(paper.inconsistencies()) - set(before)
 
     before = paper.inconsistencies()
-    assert "A_rob is 1 %" in slip("1", 0, robust=1.0).pop()
+    assert any("A_rob is 1 %" in sentence for sentence in slip("1", 0, robust=1.0))
     assert any("exceed" in sentence for sentence in slip("4", 0, robust=99.5))
     assert any("Table 1 has 92.9" in sentence for sentence in slip("2", 0, clean=93.0))
     assert any("not better in both" in sentence for sentence in slip("2", 1, robust=99.0))
