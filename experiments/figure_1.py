@@ -2,6 +2,10 @@
 
 Claimed: the fit of a k-WTA network is piecewise continuous, and its discontinuities can be dense. (The paper shows one
 curve, and says neither the function nor the network's size: both are chosen here.)
+Drawn: networks with two hidden layers of 256, fitted to 25 points of ``sin 3x + 0.4 cos 9x`` on [-1, 1].
+Seen (medians of 11 networks): 86 jumps on the interval at a ratio of 0.1 and 129 at 0.2, none with ReLU; 0.89 and 0.87
+of the curve's variation are jumps. They are dense, though the target is smooth, and the fit is worse for them: root
+mean square error on the interval 0.13 and 0.10, with ReLU 0.03 after as many steps.
 """
 
 from __future__ import annotations

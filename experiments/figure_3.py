@@ -3,6 +3,13 @@
 Claimed: on a k-WTA network the attack meets strong discontinuities, which invalidate the gradient; on a ReLU network it
 "can easily find adversarial examples" along smooth logits; in training the loss changes "largely smoothly" with the
 weights, because the sum over images makes single jumps negligible.
+Drawn at the small scale: a quarter-width ResNet-18 on digits, steps of 0.001 up to epsilon 0.1; weights on the segment
+from the second to the third epoch of training.
+Seen (medians of 20 images): along the attack on k-WTA the margin moves the wrong way for 0.47 of its variation, a walk
+almost without direction; on ReLU it falls all the way. PGD-20 leaves 0.60 of 200 images on both. But the k-WTA network
+is not the more robust one: the adaptive attack leaves 0.29 of them, on ReLU 0.58.
+In training 0.96 of the variation of one image's loss is jumps, and 0.77 of that of the mean of 256: they do not vanish.
+They average out: the loss varies by 6.9 times its range for one image, 4.9 times for 16, 1.8 times for 256.
 """
 
 from __future__ import annotations
@@ -13,6 +20,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from torch import nn
 from torch.nn import functional
 
@@ -76,6 +84,12 @@ def measure(run: Run) -> Iterator[Row]:
     yield from _weights(run, network)
 
 
+def wander(losses: np.ndarray) -> float:
+    """The variation of a loss over its range: 1 where it rises or falls all the way."""
+    extent = float(np.ptp(losses))
+    return float(np.abs(np.diff(losses)).sum()) / extent if extent else 1.0
+
+
 def _weights(run: Run, network: tuple[str, float]) -> Iterator[Row]:
     data = run.data.train
     for activation in (f"kwta-{RATIO:g}", "relu"):
@@ -85,10 +99,15 @@ def _weights(run: Run, network: tuple[str, float]) -> Iterator[Row]:
         run.results[activation] = values
         for size in SIZES:
             groups = [slice(i, i + size) for i in range(0, values.shape[1] - size + 1, size)]
-            shares = [roughness(values[:, g].mean(1), slopes[:, g].mean(1), 1.0).share for g in groups]
-            row = dict(zip(("jumps", "jumps_lower", "jumps_upper"), median_interval(shares), strict=True))
+            row: Row = {}
+            for name, found in (
+                ("jumps", [roughness(values[:, g].mean(1), slopes[:, g].mean(1), 1.0).share for g in groups]),
+                ("wander", [wander(values[:, g].mean(1)) for g in groups]),
+            ):
+                ends = [end if np.isfinite(end) else None for end in median_interval(found)]
+                row |= dict(zip((name, f"{name}_lower", f"{name}_upper"), ends, strict=True))
             run.say(f"{activation}, mean of {size} images: {row}")
-            yield {"part": "weights", "network": activation, "images": size, "groups": len(shares)} | row
+            yield {"part": "weights", "network": activation, "images": size, "groups": len(groups)} | row
 
 
 def figure(run: Run, rows: list[Row]) -> Figure:
@@ -113,16 +132,18 @@ def figure(run: Run, rows: list[Row]) -> Figure:
             last.plot(np.linspace(*EPOCHS, CELLS + 1), values, style, color=color, linewidth=1.3, label=label)
     last.set(xlabel="weights, from one epoch to the next", ylabel="loss", yscale="log")
     shares = [row for row in rows if row["part"] == "weights" and row["network"] != "relu"]
-    told = ", ".join(f"{row['jumps']:.2f} ({row['images']})" for row in shares)
-    last.set_title(f"training k-WTA-{RATIO:g}\njumps, share of the variation\n(images): {told}", fontsize=9.5)
+    told = [", ".join(f"{row[name]:.2g} ({row['images']})" for row in shares) for name in ("jumps", "wander")]
+    last.set_title(f"k-WTA-{RATIO:g} in training (images)\njumps: {told[0]}\nvariation/range: {told[1]}", fontsize=9.5)
+    last.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    last.yaxis.set_minor_formatter(NullFormatter())
     plots.legend(drawn, columns=2)
     plots.caption(
         drawn,
         f"Left, middle: one test image, PGD with {ITERATIONS} iterations of a hundredth of epsilon from the image; "
         "thick: the right class. Wrong way: the share of the margin's variation along the attack in which it grows, "
         f"median of {attacks[0]['images']} images with its exact interval (order statistics, level 0.95). Right: "
-        f"weights on the segment from epoch {EPOCHS[0]} to {EPOCHS[1]}, {CELLS} cells, float64; medians over disjoint "
-        f"groups of images. {attack_note(run, attacks)}",
+        f"weights on the segment from epoch {EPOCHS[0]} to {EPOCHS[1]}, {CELLS} cells, float64; jumps: their share of "
+        f"the loss's variation; medians over disjoint groups of images. {attack_note(run, attacks, bars=False)}",
     )
     return drawn
 

@@ -2,6 +2,13 @@
 
 Claimed (Appendix D.2): for ratios below 0.2 networks trained incrementally have a higher standard and a higher robust
 accuracy than networks trained at the ratio from the start.
+Drawn at the small scale: a quarter-width ResNet-18 and the small CNN on digits, natural training, epsilon 0.1. Both
+networks of a ratio have as many epochs; the direct one spreads the preset's learning rates over all of them, the
+incremental one lowers the ratio at the last, small rate, which the paper does not give. So it is not the paper's
+comparison, and a larger rate may change it.
+Seen: no gain. At 0.15 and 0.1 the two differ by less than the images can tell. At 0.05 and 0.02 the direct training has
+the higher standard accuracy: 0.92 against 0.82 and 0.80 against 0.65 on the ResNet, 0.94 against 0.86 and 0.87 against
+0.71 on the CNN. On the ResNet more is also left by the adaptive attack: 0.30 against 0.10 and 0.14 against 0.01.
 """
 
 from __future__ import annotations
@@ -23,7 +30,8 @@ COLORS = {"standard": "#555555", "pgd": plots.PALETTE[1], "adaptive": plots.PALE
 def measure(run: Run) -> Iterator[Row]:
     """Two rows for each architecture and ratio; both networks have the same number of epochs.
 
-    ``p_standard``, ``p_pgd``, ``p_adaptive``: sign tests on the same images against "with is not better than without".
+    ``p_standard``, ``p_pgd``, ``p_adaptive``: sign tests on the same images against "with is not better than without";
+    ``q_`` against "without is not better than with".
     """
     for network in run.settings.networks[:2]:
         for ratio, epochs, lowered in run.incremental(network):
@@ -32,10 +40,16 @@ def measure(run: Run) -> Iterator[Row]:
             direct = run.trained(network, f"kwta-{ratio:g}", epochs=epochs)
             (first, withs), (second, withouts) = robustness(run, lowered), robustness(run, direct)
             tests = {f"p_{name}": prediction.beats(withs[name], withouts[name]) for name in withs}
+            tests |= {f"q_{name}": prediction.beats(withouts[name], withs[name]) for name in withs}
             named = {"network": network[0], "width_factor": network[1], "ratio": ratio, "epochs": epochs}
             for how, row in (("with", first), ("without", second)):
                 run.say(f"{network[0]} {ratio:g} {how}: " + ", ".join(f"{name} {row[name]:.3f}" for name in SHOWN))
                 yield named | {"incremental": how} | row | tests
+
+
+def ratios_below(rows: list[Row], column: str, level: float) -> str:
+    """The ratios whose p-value is below a level."""
+    return " ".join(f"{row['ratio']:g}" for row in rows if row[column] < level) or "none"
 
 
 def figure(run: Run, rows: list[Row]) -> Figure:
@@ -56,17 +70,16 @@ def figure(run: Run, rows: list[Row]) -> Figure:
         axis.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios], minor=False)
         axis.set_xticks([], minor=True)
         pairs = [row for row in rows if row["network"] == network and row["incremental"] == "with"]
-        small = [[f"{row['ratio']:g}" for row in pairs if row[f"p_{name}"] < 0.05 / len(pairs)] for name in SHOWN]
-        told += [
-            f"{network}, {title}: {', '.join(found) or 'none'}"
-            for title, found in zip(SHOWN.values(), small, strict=True)
-        ]
+        for name, title in SHOWN.items():
+            better = ratios_below(pairs, f"p_{name}", 0.025 / len(pairs))
+            worse = ratios_below(pairs, f"q_{name}", 0.025 / len(pairs))
+            told.append(f"{network}, {title}: better {better}, worse {worse}")
     axes[0].set_ylabel("share of images classified correctly")
     plots.legend(drawn, columns=2)
     plots.caption(
         drawn,
         f"{attack_note(run, rows)} Both networks of a ratio are trained for as many epochs. Ratios at which "
-        "incremental training is better (sign tests on the same images, level 0.95 for the ratios of a curve "
+        "incremental training is better or worse (sign tests on the same images, level 0.95 for the ratios of a curve "
         f"together): {'; '.join(told)}.",
     )
     return drawn

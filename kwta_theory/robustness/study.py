@@ -37,6 +37,7 @@ from kwta_theory.robustness.evaluation import evaluate
 
 Row = dict[str, Any]
 ERROR = 0.05
+COLUMNS, ENDS = ("standard", "pgd", "adaptive"), ("lower", "upper")
 
 
 @dataclass(frozen=True)
@@ -278,12 +279,16 @@ def points(rows: Sequence[Row], x: str, name: str) -> list[tuple[float, float, f
     return [(row[x], row[name], row[f"{name}_lower"], row[f"{name}_upper"]) for row in rows]
 
 
-def attack_note(run: Run, rows: Sequence[Row]) -> str:
-    """The sentences that belong below every accuracy."""
+def attack_note(run: Run, rows: Sequence[Row], *, bars: bool = True) -> str:
+    """The sentences that belong below every accuracy; without bars the largest distance to an interval's end."""
     adaptive = run.settings.attacks[1]
+    widest = max(abs(row[f"{name}_{end}"] - row[name]) for row in rows for name in COLUMNS for end in ENDS)
+    shown = (
+        "Bars: exact binomial intervals" if bars else f"Accuracies: +-{widest:.2f} at most, exact binomial intervals"
+    )
     return (
         f"{run.data.description}; n = {rows[0]['n']} test images, epsilon {run.settings.epsilon:g} (maximum norm), "
-        f"seed {run.seed}, one training for each network. Bars: exact binomial intervals at level {1 - ERROR:g} for "
+        f"seed {run.seed}, one training for each network. {shown} at level {1 - ERROR:g} for "
         "the images, each on its own; they do not cover the noise of training. Adaptive: left after PGD-20 and "
         f"{adaptive.restarts} restarts of {adaptive.steps} steps with the wide backward pass at a Gaussian copy."
     )

@@ -74,28 +74,27 @@ def common(run: Run, networks: Named) -> list[int]:
 def drawn(run: Run, rows: Sequence[Row], columns: int) -> Figure:
     """One surface for each row, and what was measured below its name; every panel has its own vertical axis."""
     count = -(-len(rows) // columns)
-    figure = Figure(figsize=(10.0, 4.3 * count), layout="constrained")
+    figure = Figure(figsize=(10.0, (4.6 if columns < 3 else 3.6) * count), layout="constrained")
     for number, row in enumerate(rows):
         axis: Any = figure.add_subplot(count, columns, number + 1, projection="3d")
         surface = run.results[row["network"]]
         first, second = np.meshgrid(surface.offsets, surface.offsets, indexing="ij")
         axis.plot_surface(first, second, surface.loss, cmap="viridis", rstride=1, cstride=1, linewidth=0)
-        axis.set_title(f"{row['network']}\n{told(row)}", fontsize=9)
+        axis.set_title(f"{row['network']}\n{told(row)}", fontsize=9, y=0.99 if columns < 3 else 0.94)
         axis.set_xlabel("ε₁, gradient's signs", fontsize=8, labelpad=2)
         axis.set_ylabel("ε₂, random signs", fontsize=8, labelpad=2)
-        axis.set_zlabel("loss", fontsize=8, labelpad=2)
         axis.set_xticks([-EXTENT, 0, EXTENT])
         axis.set_yticks([-EXTENT, 0, EXTENT])
         axis.tick_params(labelsize=7.5, pad=0)
         axis.view_init(elev=28, azim=-55)
-        axis.set_box_aspect(None, zoom=0.86)
+        axis.set_box_aspect(None, zoom=1.0 if columns < 3 else 0.95)
     plots.caption(
         figure,
-        f"Cross-entropy at x + ε₁ g₁ + ε₂ g₂ for one test image, {SAMPLES} x {SAMPLES} points; vertical axes differ. "
-        f"Jumps: share of the loss's variation on x + t g₁, |t| up to {EXTENT:g}, that is jumps: median of "
+        f"Height: cross-entropy at x + ε₁ g₁ + ε₂ g₂ for one test image, {SAMPLES} x {SAMPLES} points; vertical axes "
+        f"differ. Jumps: share of the loss's variation on x + t g₁, |t| up to {EXTENT:g}, that is jumps: median of "
         f"{rows[0]['lines']} images with its exact interval (order statistics, level 0.95), {rows[0]['cells']} cells, "
         "float64; range: median of largest minus smallest loss of the surface. Accuracy without an attack, left by "
-        f"PGD-20, left by PGD-20 and the adaptive attack. {attack_note(run, rows)}",
+        f"PGD-20, left by PGD-20 and the adaptive attack. {attack_note(run, rows, bars=False)}",
     )
     return figure
 

@@ -221,6 +221,19 @@ def test_ctrl_c_is_said_and_keeps_what_is_there(tmp_path, capsys):
     assert "are kept" in capsys.readouterr().err
 
 
+def test_a_loss_that_falls_all_the_way_does_not_wander():
+    found = runpy.run_path(str(FOLDER / "figure_3.py"))
+    assert found["wander"](np.array([3.0, 2.0, 0.0])) == 1
+    assert found["wander"](np.array([3.0, 0.0, 3.0])) == 2
+    assert found["wander"](np.ones(3)) == 1
+
+
+def test_the_ratios_that_are_worse_are_told_like_those_that_are_better():
+    below = runpy.run_path(str(FOLDER / "figure_6.py"))["ratios_below"]
+    rows = [{"ratio": 0.1, "p": 0.001, "q": 0.999}, {"ratio": 0.05, "p": 0.5, "q": 0.6}]
+    assert (below(rows, "p", 0.01), below(rows, "q", 0.01)) == ("0.1", "none")
+
+
 # Figure 3: what goes the wrong way.
 
 
