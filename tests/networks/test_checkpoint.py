@@ -244,6 +244,28 @@ def test_an_interrupted_run_ends_in_the_same_weights(
         assert len((folder / "metrics.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.parametrize("method", ["natural", "at", "trades", "free"])
+def test_an_image_left_over_is_learned_with_two_others_where_there_is_batch_normalisation(
+    method: str, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of five images in batches of two one is left, of 1 x 1 pixels after the last stage: alone it could not be."""
+    small = Dataset(digits.name, digits.train.first(5), digits.test.first(5), "five of the digits")
+    network = Architecture("resnet18", "kwta-0.5", image_size=8, width_factor=0.03)
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel when training"):
+        build(network, 0).train()(small.train.images(slice(0, 1)))  # the control
+    plan = recipe(method, batch_size=2, epochs=1)
+    undisturbed = train(network, small, plan, tmp_path / "whole", options=CPU)
+    record = load_checkpoint(tmp_path / "whole" / "checkpoint.pt")
+    if method == "free":  # the image that is one too many has a perturbation of its own
+        assert record["perturbation"].shape == (3, 1, 8, 8)
+        assert record["perturbation"][2].any()
+    options = Options(device="cpu", checkpoint_seconds=0)
+    for after in range(2):
+        folder = tmp_path / f"{after}"
+        interrupted(monkeypatch, after, network, small, plan, folder, options=options)
+        assert same(train(network, small, plan, folder, options=options), undisturbed)
+
+
 def test_what_a_checkpoint_keeps_is_needed(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: a run that forgets momentum, perturbation or position ends elsewhere."""
     plan, options = recipe("free"), Options(device="cpu", checkpoint_seconds=0)

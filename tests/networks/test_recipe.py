@@ -33,6 +33,48 @@ def test_the_papers_schedule_for_colour_images(method: str, data: str) -> None:
     assert found.sparsity_ratios == ()
 
 
+# Appendix D.1 and D.4 in the paper's own words, and what each sentence asks of a preset: a part of the recipe and its
+# value, for the methods and data sets of which the sentence speaks.
+COLOUR, ADVERSARIAL = ("cifar10", "svhn"), ("at", "trades", "free")
+PRINTED = [
+    ("stochastic gradient descent (SGD) method with momentum=0.9", METHODS, COLOUR, "momentum", 0.9),
+    ("learning rate 0.1 from the first to 50-th epoch and 0.01 from 50-th to 80-th epoch", ("natural", "at", "trades"),
+     COLOUR, "learning_rates", ((0, 0.1), (50, 0.01))),
+    ("to 80-th epoch", ("natural", "at", "trades"), COLOUR, "epochs", 80),
+    ("All networks are trained with a batch size of 256.", METHODS, COLOUR, "batch_size", 256),
+    ("untargeted PGD attack with 8 iterations", ("at", "trades"), (*COLOUR, "mnist"), "attack_steps", 8),
+    ("with the parameter $1/\\lambda = 6$", ("trades",), (*COLOUR, "mnist"), "trades_beta", 6.0),
+    ("set the parameter $m = 8$", ("free",), (*COLOUR, "mnist"), "replays", 8),
+    ("$\\epsilon = 0.031$ (CIFAR-10)", ADVERSARIAL, ("cifar10",), "epsilon", 0.031),
+    ("and 0.047 (SVHN)", ADVERSARIAL, ("svhn",), "epsilon", 0.047),
+    ("perturbation size $\\epsilon=0.3$", ADVERSARIAL, ("mnist",), "epsilon", 0.3),
+    ("learning rate=0.01 and", METHODS, ("mnist",), "learning_rates", ((0, 0.01),)),
+    ("and momentum=0.9 to train a 3-layer CNN", METHODS, ("mnist",), "momentum", 0.9),
+    ("The training takes 20 epochs for all the methods", ("natural", "at", "trades"), ("mnist",), "epochs", 20),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("activation", ["relu", "kwta-0.2"])
+@pytest.mark.parametrize(("sentence", "methods", "sets", "part", "value"), PRINTED, ids=[line[0] for line in PRINTED])
+def test_every_printed_setting_is_the_presets(
+    sentence: str, methods: tuple[str, ...], sets: tuple[str, ...], part: str, value: object, activation: str
+) -> None:
+    """ "The k-WTA networks are trained in the same way as ReLU networks."""
+    for method, data in itertools.product(methods, sets):
+        assert getattr(recipe(method, data, scale="paper", activation=activation), part) == value, sentence
+
+
+def test_what_is_not_printed_is_as_in_the_released_code() -> None:
+    """Steps of 0.007 (CIFAR-10) and 0.01 (SVHN), SGD without weight decay; the adversary is whole from the start."""
+    for data, size in (("cifar10", 0.007), ("svhn", 0.01)):
+        for method in METHODS:
+            found = recipe(method, data, scale="paper")
+            assert found.weight_decay == found.natural_epochs == found.ramp_epochs == 0
+            if method != "natural":
+                assert found.attack_step_size * found.epsilon == pytest.approx(size)
+    assert recipe("at", "mnist", scale="paper").attack_step_size * 8 == 2.5
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_papers_schedule_for_mnist(method: str) -> None:
     """Appendix D.4: 20 epochs, rate 0.01, momentum 0.9, epsilon 0.3."""

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
@@ -524,6 +526,25 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(digits: Dataset
     with pytest.raises(InvalidArgumentError, match="checkpoint_seconds=-1"):
         Options(checkpoint_seconds=-1)
     assert not (tmp_path / "r").exists()
+
+
+@given(images=st.integers(1, 400), batch_size=st.integers(1, 40), smallest=st.sampled_from([1, 2]))
+def test_batches_are_no_larger_than_asked_for_and_none_is_smaller_than_allowed(
+    images: int, batch_size: int, smallest: int
+) -> None:
+    if min(images, batch_size) < smallest:
+        with pytest.raises(InvalidArgumentError, match=f"batch_size={batch_size} with {images} image.* at least two"):
+            training_loop.steps_in_epoch(images, batch_size, smallest)
+        return
+    steps = training_loop.steps_in_epoch(images, batch_size, smallest)
+    sizes = [len(part) for part in torch.arange(images).tensor_split(steps)]
+    assert sum(sizes) == images
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] >= smallest
+    odd = smallest == batch_size == 2 and images % 2 == 1
+    assert sizes[0] == 3 if odd else sizes[0] <= batch_size
+    if not odd:  # as few as can be
+        assert steps == 1 or math.ceil(images / (steps - 1)) > batch_size
 
 
 def test_too_little_memory_is_a_sentence(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,8 @@ class Learner:
         logits: from images to float32 logits; the model, or the model compiled or in mixed precision.
         optimizer: of its parameters.
         recipe: the method and its numbers.
-        perturbation: of free training, ``(batch_size, C, H, W)``: it lives on from batch to batch. None before the
-            first.
+        perturbation: of free training, as many as a batch has images: it lives on from batch to batch. None before the
+            first, than which no batch is larger.
     """
 
     model: nn.Module
@@ -102,7 +102,7 @@ class Learner:
         the perturbation would stay there for good.
         """
         if self.perturbation is None:
-            self.perturbation = images.new_zeros(self.recipe.batch_size, *images.shape[1:])
+            self.perturbation = images.new_zeros(max(self.recipe.batch_size, len(images)), *images.shape[1:])
         delta = self.perturbation[: len(images)]
         results = []
         for _ in range(self.recipe.replays):

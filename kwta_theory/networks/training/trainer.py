@@ -73,7 +73,8 @@ def train(
 
     Args:
         architecture: of the network.
-        data: images of its size. An epoch's batches differ in size by at most one image.
+        data: images of its size. An epoch's batches differ in size by at most one image; with batch normalisation none
+            is of one image alone.
         recipe: how to train. To go on it must be the one that the folder was begun with; only ``epochs`` may grow.
         folder: made when it is not there. It gets ``checkpoint.pt`` and ``metrics.csv``, one row for each epoch:
             learning rate, the adversary's radius at the end, sparsity ratio, mean loss, training accuracy (on the
@@ -113,6 +114,27 @@ def train(
         raise TrainingError(f"torch.compile fails here: {str(error).strip().splitlines()[0]}") from error
 
 
+def steps_in_epoch(images: int, batch_size: int, smallest: int = 1) -> int:
+    """Into how many batches an epoch is cut, whose sizes differ by at most one image.
+
+    As many as hold no more than ``batch_size`` images. Batch normalisation has no statistics of one image (of 1 x 1
+    pixels PyTorch refuses to take any), so with it no batch may be smaller than two: an odd image more goes into a
+    batch of three.
+
+    Raises:
+        InvalidArgumentError: batches of one image are asked for, or there is but one, where two are needed.
+
+    >>> steps_in_epoch(9, 4), steps_in_epoch(5, 2), steps_in_epoch(5, 2, smallest=2)
+    (3, 3, 2)
+    """
+    if min(images, batch_size) < smallest:
+        raise InvalidArgumentError(
+            f"batch_size={batch_size} with {images} image(s) leaves batches of one image: batch normalisation needs at "
+            "least two."
+        )
+    return min(math.ceil(images / batch_size), images // smallest)
+
+
 class _Run:
     def __init__(
         self, architecture: Architecture, data: Dataset, recipe: Recipe, folder: Path, seed: int, options: Options
@@ -121,7 +143,8 @@ class _Run:
         self.options = options
         self.device = seeding.resolve_device(options.device, torch.float32)
         self.model = build(architecture, seeding.derive(seed, "weights"))
-        self.steps = math.ceil(len(data.train) / recipe.batch_size)
+        normalised = any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules())
+        self.steps = steps_in_epoch(len(data.train), recipe.batch_size, 2 if normalised else 1)
         self._check()
         self.order = seeding.Stream(seed, "training order")
         self.noise = seeding.Stream(seed, "training noise")
@@ -145,12 +168,6 @@ class _Run:
         if self.options.channels_last and not any(isinstance(module, nn.Conv2d) for module in modules):
             raise InvalidArgumentError(
                 f"channels_last has no effect with arch={network.name!r}: it has no convolution."
-            )
-        normalised = any(isinstance(module, nn.BatchNorm2d) for module in modules)
-        if normalised and len(data.train) // self.steps < 2:
-            raise InvalidArgumentError(
-                f"batch_size={recipe.batch_size} with {len(data.train)} images leaves batches of one image: batch "
-                "normalisation needs at least two."
             )
         with torch.no_grad():  # a ratio that leaves some layer no winner is found here, before anything is written
             self.model.eval()(data.train.images(slice(0, 1)))
