@@ -14,6 +14,7 @@ They average out: the loss varies by 6.9 times its range for one image, 4.9 time
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,7 +30,7 @@ from kwta_theory.attacks.gradients import attack_mode
 from kwta_theory.report import plots
 from kwta_theory.robustness import surfaces
 from kwta_theory.robustness.landscape import median_interval, roughness, weight_line
-from kwta_theory.robustness.study import Row, Run, Study, attack_note, main, robustness
+from kwta_theory.robustness.study import Row, Run, Study, Wanted, attack_note, main, robustness
 
 RATIO, ITERATIONS, CELLS = 0.1, 100, 100
 # Epochs between which the loss is followed, and numbers of images that it is averaged over.
@@ -65,13 +66,25 @@ def backtracking(path: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
     return (steps.clamp_min(0).sum(0) / variation).cpu().numpy()
 
 
+def attacked(run: Run) -> list[tuple[str, Wanted]]:
+    """The networks under attack, by name."""
+    network = run.settings.networks[0]
+    return [*surfaces.at_ratio(run, network, [RATIO]), (f"{network[0]}, ReLU", run.direct(network, "relu"))]
+
+
+def in_training(run: Run) -> dict[str, list[Wanted]]:
+    """By activation, the two networks between which the loss is followed."""
+    return {name: run.early(run.settings.networks[0], name, EPOCHS) for name in (f"kwta-{RATIO:g}", "relu")}
+
+
+def plan(run: Run) -> list[Wanted]:
+    """The networks of the figure."""
+    return [*(wanted for _, wanted in attacked(run)), *itertools.chain(*in_training(run).values())]
+
+
 def measure(run: Run) -> Iterator[Row]:
     """Two rows on attacks, then rows on the loss along weights."""
-    network = run.settings.networks[0]
-    networks = [
-        *surfaces.at_ratio(run, network, [RATIO]),
-        (f"{network[0]}, ReLU", run.trained(network, "relu")),
-    ]
+    networks = [(name, run.network(wanted)) for name, wanted in attacked(run)]
     images, labels = run.images()
     places = surfaces.common(run, networks)
     for name, model in networks:
@@ -81,7 +94,7 @@ def measure(run: Run) -> Iterator[Row]:
         back = median_interval(backtracking(path, labels[places]))
         row |= dict(zip(("backtracking", "backtracking_lower", "backtracking_upper"), back, strict=True))
         yield {"part": "attack", "network": name, "images": len(places)} | row
-    yield from _weights(run, network)
+    yield from _weights(run)
 
 
 def wander(losses: np.ndarray) -> float:
@@ -90,10 +103,10 @@ def wander(losses: np.ndarray) -> float:
     return float(np.abs(np.diff(losses)).sum()) / extent if extent else 1.0
 
 
-def _weights(run: Run, network: tuple[str, float]) -> Iterator[Row]:
+def _weights(run: Run) -> Iterator[Row]:
     data = run.data.train
-    for activation in (f"kwta-{RATIO:g}", "relu"):
-        (_, first), (_, second) = run.snapshots(network, activation, EPOCHS)
+    for activation, between in in_training(run).items():
+        first, second = map(run.network, between)
         images, labels = data.images(slice(0, SIZES[-1]), run.device), data.labels[: SIZES[-1]].to(run.device)
         values, slopes = weight_line(first, second, images, labels, CELLS)
         run.results[activation] = values
@@ -156,7 +169,7 @@ def _logits(axis: Axes, path: np.ndarray, label: int, epsilon: float) -> None:
     axis.set_xlabel("size of the perturbation, at most")
 
 
-STUDY = Study("figure_3", __doc__ or "", measure, {"figure_3": figure})
+STUDY = Study("figure_3", __doc__ or "", measure, plan, {"figure_3": figure})
 
 if __name__ == "__main__":
     raise SystemExit(main(STUDY))

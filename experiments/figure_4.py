@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from kwta_theory import theory
 from kwta_theory.report import plots
 from kwta_theory.robustness import prediction
-from kwta_theory.robustness.study import Row, Run, Study, attack_note, main, points, robustness
+from kwta_theory.robustness.study import Row, Run, Study, Wanted, attack_note, main, points, robustness
 
 SHOWN = {"standard": ("#555555", "o"), "pgd": (plots.PALETTE[1], "s"), "adaptive": (plots.PALETTE[4], "D")}
 LABELS = {"standard": "no attack", "pgd": "left by PGD-20", "adaptive": "left by PGD-20 and the adaptive attack"}
@@ -36,12 +36,25 @@ STYLES = {"total variation": "-", "quadratic variation": "--"}
 
 
 def cases(run: Run) -> list[tuple[tuple[str, float], str]]:
-    """Which networks are drawn: each architecture trained naturally, as in the paper; the last adversarially as well.
+    """Which networks are drawn: each architecture trained naturally, as in the paper; the cheapest adversarially too.
 
-    (The small scale's last is its cheapest.)
+    (The paper's scale has its cheapest first, the small scale last.)
     """
     networks = run.settings.networks
-    return [*((network, "natural") for network in networks), (networks[-1], "at")]
+    cheapest = networks[0 if run.settings.scale == "paper" else -1]
+    return [*((network, "natural") for network in networks), (cheapest, "at")]
+
+
+def networks(run: Run, network: tuple[str, float], method: str) -> list[tuple[str, float, Wanted]]:
+    """How it is trained, ratio and network of each point of a curve."""
+    larger = run.settings.larger
+    direct = [("direct", ratio, run.direct(network, f"kwta-{ratio:g}", method)) for ratio in larger]
+    return [*direct, *(("incremental", ratio, found) for ratio, found in run.lowered(network, method).items())]
+
+
+def plan(run: Run) -> list[Wanted]:
+    """The networks of the figure."""
+    return [wanted for case in cases(run) for _, _, wanted in networks(run, *case)]
 
 
 def measure(run: Run) -> Iterator[Row]:
@@ -49,18 +62,13 @@ def measure(run: Run) -> Iterator[Row]:
     for network, method in cases(run):
         rows: list[Row] = []
         withstood: dict[str, dict[float, torch.Tensor]] = {"pgd": {}, "adaptive": {}}
-        direct = ((ratio, run.trained(network, f"kwta-{ratio:g}", method)) for ratio in run.settings.larger)
-        lowered = ((ratio, model) for ratio, _, model in run.incremental(network, method))
-        for training, networks in (("direct", direct), ("incremental", lowered)):
-            for ratio, model in networks:
-                row, right = robustness(run, model)
-                run.say(
-                    f"{network[0]} {method} {ratio:g}: {row['standard']:.3f} {row['pgd']:.3f} {row['adaptive']:.3f}"
-                )
-                named = {"network": network[0], "width_factor": network[1], "method": method, "training": training}
-                rows.append(named | {"ratio": ratio} | row)
-                for attack, truth in withstood.items():
-                    truth[ratio] = right[attack]
+        for training, ratio, wanted in networks(run, network, method):
+            row, right = robustness(run, run.network(wanted))
+            run.say(f"{network[0]} {method} {ratio:g}: {row['standard']:.3f} {row['pgd']:.3f} {row['adaptive']:.3f}")
+            named = {"network": network[0], "width_factor": network[1], "method": method, "training": training}
+            rows.append(named | {"ratio": ratio} | row)
+            for attack, truth in withstood.items():
+                truth[ratio] = right[attack]
         found = {attack: prediction.best(truth) for attack, truth in withstood.items()}
         for row in sorted(rows, key=lambda row: row["ratio"]):
             for attack, result in found.items():
@@ -122,7 +130,7 @@ def _told(name: str, part: list[Row]) -> str:
     return f"{name}: {', '.join(sets)}"
 
 
-STUDY = Study("figure_4", __doc__, measure, {"figure_4": figure})
+STUDY = Study("figure_4", __doc__, measure, plan, {"figure_4": figure})
 
 if __name__ == "__main__":
     raise SystemExit(main(STUDY))

@@ -18,22 +18,31 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 
 from kwta_theory.robustness import surfaces
-from kwta_theory.robustness.study import Row, Run, Study, main
+from kwta_theory.robustness.study import Row, Run, Study, Wanted, main
 
 RATIO = 0.1
 
 
-def measure(run: Run) -> Iterator[Row]:
-    """One row for each of the four networks of the figure."""
+def networks(run: Run) -> list[tuple[str, Wanted]]:
+    """The four networks of the figure, by name."""
     network = run.settings.networks[0]
-    adversarial = " + adversarial training"
-    networks = [
+    activation = f"kwta-{RATIO:g}"
+    return [
         *surfaces.at_ratio(run, network, [RATIO]),
-        (f"{network[0]}, k-WTA-{RATIO:g}{adversarial}", run.trained(network, f"kwta-{RATIO:g}", "at")),
-        (f"{network[0]}, ReLU", run.trained(network, "relu")),
-        (f"{network[0]}, ReLU{adversarial}", run.trained(network, "relu", "at")),
+        (f"{network[0]}, k-WTA-{RATIO:g}{surfaces.ADVERSARIAL}", run.direct(network, activation, "at")),
+        (f"{network[0]}, ReLU", run.direct(network, "relu")),
+        (f"{network[0]}, ReLU{surfaces.ADVERSARIAL}", run.direct(network, "relu", "at")),
     ]
-    return surfaces.measured(run, networks)
+
+
+def measure(run: Run) -> Iterator[Row]:
+    """One row for each network."""
+    return surfaces.measured(run, [(name, run.network(wanted)) for name, wanted in networks(run)])
+
+
+def plan(run: Run) -> list[Wanted]:
+    """The networks of the figure."""
+    return [wanted for _, wanted in networks(run)]
 
 
 def figure(run: Run, rows: list[Row]) -> Figure:
@@ -41,7 +50,7 @@ def figure(run: Run, rows: list[Row]) -> Figure:
     return surfaces.drawn(run, rows, columns=2)
 
 
-STUDY = Study("figure_5", __doc__ or "", measure, {"figure_5": figure})
+STUDY = Study("figure_5", __doc__ or "", measure, plan, {"figure_5": figure})
 
 if __name__ == "__main__":
     raise SystemExit(main(STUDY))

@@ -19,12 +19,27 @@ from matplotlib.figure import Figure
 
 from kwta_theory.report import plots
 from kwta_theory.robustness import prediction
-from kwta_theory.robustness.study import Row, Run, Study, attack_note, main, points, robustness
+from kwta_theory.robustness.study import Row, Run, Study, Wanted, attack_note, main, points, robustness
 
 # Of the ratios of the incremental training.
 RATIOS = (0.15, 0.1, 0.05, 0.02)
 SHOWN = {"standard": "no attack", "pgd": "left by PGD-20", "adaptive": "left by PGD-20 and adaptive"}
 COLORS = {"standard": "#555555", "pgd": plots.PALETTE[1], "adaptive": plots.PALETTE[4]}
+
+
+def pairs(run: Run, network: tuple[str, float]) -> list[tuple[float, Wanted, Wanted]]:
+    """Ratio, the network trained incrementally, and the one trained at the ratio for as many epochs."""
+    passed = run.lowered(network)
+    return [
+        (ratio, passed[ratio], run.direct(network, f"kwta-{ratio:g}", epochs=passed[ratio].until))
+        for ratio in RATIOS
+        if ratio in passed
+    ]
+
+
+def plan(run: Run) -> list[Wanted]:
+    """The networks of the figure."""
+    return [wanted for network in run.settings.networks[:2] for pair in pairs(run, network) for wanted in pair[1:]]
 
 
 def measure(run: Run) -> Iterator[Row]:
@@ -34,14 +49,12 @@ def measure(run: Run) -> Iterator[Row]:
     ``q_`` against "without is not better than with".
     """
     for network in run.settings.networks[:2]:
-        for ratio, epochs, lowered in run.incremental(network):
-            if ratio not in RATIOS:
-                continue
-            direct = run.trained(network, f"kwta-{ratio:g}", epochs=epochs)
-            (first, withs), (second, withouts) = robustness(run, lowered), robustness(run, direct)
+        for ratio, lowered, direct in pairs(run, network):
+            first, withs = robustness(run, run.network(lowered))
+            second, withouts = robustness(run, run.network(direct))
             tests = {f"p_{name}": prediction.beats(withs[name], withouts[name]) for name in withs}
             tests |= {f"q_{name}": prediction.beats(withouts[name], withs[name]) for name in withs}
-            named = {"network": network[0], "width_factor": network[1], "ratio": ratio, "epochs": epochs}
+            named = {"network": network[0], "width_factor": network[1], "ratio": ratio, "epochs": lowered.until}
             for how, row in (("with", first), ("without", second)):
                 run.say(f"{network[0]} {ratio:g} {how}: " + ", ".join(f"{name} {row[name]:.3f}" for name in SHOWN))
                 yield named | {"incremental": how} | row | tests
@@ -85,7 +98,7 @@ def figure(run: Run, rows: list[Row]) -> Figure:
     return drawn
 
 
-STUDY = Study("figure_6", __doc__ or "", measure, {"figure_6": figure})
+STUDY = Study("figure_6", __doc__ or "", measure, plan, {"figure_6": figure})
 
 if __name__ == "__main__":
     raise SystemExit(main(STUDY))

@@ -16,21 +16,35 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 
 from kwta_theory.robustness import surfaces
-from kwta_theory.robustness.study import Row, Run, Study, main
+from kwta_theory.robustness.study import Row, Run, Study, Wanted, main
 
 RATIOS = (0.05, 0.1, 0.2)
 
 
-def measure(run: Run) -> Iterator[Row]:
-    """Three ratios of the first architecture, two of another, and that one trained adversarially."""
+def networks(run: Run) -> list[tuple[str, Wanted]]:
+    """Three ratios of the first architecture, two of another, and that one trained adversarially.
+
+    At the scale of the paper the last is trained at its ratio from the start, as in Appendix D.1; at small scale it is
+    one of those of Figure 4.
+    """
     first = run.settings.networks[0]
     second = run.settings.networks[1 % len(run.settings.networks)]
-    networks = [
-        *surfaces.at_ratio(run, first, RATIOS),
-        *surfaces.at_ratio(run, second, RATIOS[1:]),
-        *surfaces.at_ratio(run, second, RATIOS[1:2], "at"),
-    ]
-    return surfaces.measured(run, networks)
+    if run.settings.scale == "paper":
+        name = f"{second[0]}, k-WTA-{RATIOS[1]:g}{surfaces.ADVERSARIAL}"
+        adversarial = [(name, run.direct(second, f"kwta-{RATIOS[1]:g}", "at"))]
+    else:
+        adversarial = surfaces.at_ratio(run, second, RATIOS[1:2], "at")
+    return [*surfaces.at_ratio(run, first, RATIOS), *surfaces.at_ratio(run, second, RATIOS[1:]), *adversarial]
+
+
+def measure(run: Run) -> Iterator[Row]:
+    """One row for each network."""
+    return surfaces.measured(run, [(name, run.network(wanted)) for name, wanted in networks(run)])
+
+
+def plan(run: Run) -> list[Wanted]:
+    """The networks of the figure."""
+    return [wanted for _, wanted in networks(run)]
 
 
 def figure(run: Run, rows: list[Row]) -> Figure:
@@ -38,7 +52,7 @@ def figure(run: Run, rows: list[Row]) -> Figure:
     return surfaces.drawn(run, rows, columns=3)
 
 
-STUDY = Study("figure_7", __doc__ or "", measure, {"figure_7": figure})
+STUDY = Study("figure_7", __doc__ or "", measure, plan, {"figure_7": figure})
 
 if __name__ == "__main__":
     raise SystemExit(main(STUDY))

@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,8 @@ class Settings:
         ratios: sparsity ratios of incremental training, falling.
         larger: ratios above them, trained directly.
         first_epochs: epochs at the first ratio; None for the preset's.
+        rescaled: whether the preset's whole course of learning rates is run through in ``first_epochs``, or only its
+            first so many epochs are run, at their rates, as in Appendix D.1.
         stage_epochs: epochs at each further one.
         direct_epochs: of natural training at one ratio; None for the preset's.
         adversarial_epochs: of adversarial training at one ratio; None for the preset's.
@@ -70,6 +72,7 @@ class Settings:
     ratios: tuple[float, ...]
     larger: tuple[float, ...] = (0.35, 0.5)
     first_epochs: int | None = None
+    rescaled: bool = True
     stage_epochs: int = 2
     direct_epochs: int | None = None
     adversarial_epochs: int | None = None
@@ -111,8 +114,24 @@ PAPER = Settings(
     images=1000,
     ratios=tuple(round(0.2 - 0.005 * i, 3) for i in range(39)),
     first_epochs=50,
+    rescaled=False,
 )
 SCALES: dict[str, Settings] = {"small": SMALL, "paper": PAPER}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A network of a figure.
+
+    Attributes:
+        training: of which it comes, the whole course.
+        until: the epochs of it after which this network is taken.
+        ends: the epochs after which copies are kept; empty where there is only the network at the end.
+    """
+
+    training: zoo.Training
+    until: int
+    ends: tuple[int, ...] = ()
 
 
 @dataclass
@@ -152,66 +171,58 @@ class Run:
         if not self.quiet:
             print(what, file=sys.stderr, flush=True)
 
-    def architecture(self, network: tuple[str, float], activation: str) -> Architecture:
-        """A network for these images."""
-        name, factor = network
-        channels, size, classes = self.data.channels, self.data.image_size, self.data.classes
-        return Architecture(name, activation, channels, size, classes, factor)
-
-    def trained(
+    def direct(
         self, network: tuple[str, float], activation: str, method: str = "natural", *, epochs: int | None = None
-    ) -> nn.Module:
-        """A network trained at one ratio, with the scale's preset; taken from the folder where it is finished.
-
-        ``epochs`` None are the scale's for the method.
-        """
+    ) -> Wanted:
+        """Trained at one ratio, with the scale's preset; ``epochs`` None are the scale's for the method."""
         if epochs is None:
             epochs = self.settings.direct_epochs if method == "natural" else self.settings.adversarial_epochs
-        wanted = self._training(network, activation, method, epochs)
-        model, _ = zoo.obtain(wanted, self.networks, images=self.data, options=self._options, report=self.say)
-        return model.to(self.device)
+        training = self._training(network, activation, method, epochs)
+        return Wanted(training, training.recipe.epochs)
 
-    def incremental(
-        self, network: tuple[str, float], method: str = "natural"
-    ) -> Iterator[tuple[float, int, nn.Module]]:
-        """One network whose sparsity ratio is lowered step by step while it is trained (Section 2.2).
+    def lowered(self, network: tuple[str, float], method: str = "natural") -> dict[float, Wanted]:
+        """By ratio: one training in which the sparsity ratio is lowered step by step (Section 2.2).
 
-        ``first_epochs`` at the first ratio with the preset's course, then ``stage_epochs`` at each further one with the
-        rate with which that ended. A copy is kept at the end of each ratio.
-
-        Yields:
-            Ratio, epochs so far, the network in evaluation mode.
+        ``first_epochs`` at the first ratio, then ``stage_epochs`` at each further one with the rate with which the
+        preset's course ends. A copy is kept at the end of each ratio.
         """
         ratios = self.settings.ratios
-        first = self._training(network, f"kwta-{ratios[0]:g}", method, self.settings.first_epochs)
-        ends = [first.recipe.epochs + self.settings.stage_epochs * stage for stage in range(len(ratios))]
+        first = self._first_of(network, f"kwta-{ratios[0]:g}", method, self.settings.first_epochs)
+        begun = first.recipe.epochs
+        ends = tuple(begun + self.settings.stage_epochs * stage for stage in range(len(ratios)))
         schedule = ((0, ratios[0]), *zip(ends, ratios[1:], strict=False))
         course = dataclasses.replace(first.recipe, epochs=ends[-1], sparsity_ratios=schedule)
-        for ratio, (end, model) in zip(
-            ratios, self._stages(dataclasses.replace(first, recipe=course), ends), strict=True
-        ):
-            yield ratio, end, model
+        whole = dataclasses.replace(first, recipe=course)
+        return {ratio: Wanted(whole, end, ends) for ratio, end in zip(ratios, ends, strict=True)}
 
-    def snapshots(
-        self, network: tuple[str, float], activation: str, ends: Sequence[int]
-    ) -> list[tuple[int, nn.Module]]:
-        """One network after these epochs of its natural training, which rise to the last of them."""
-        return list(self._stages(self._training(network, activation, "natural", ends[-1]), ends))
+    def early(self, network: tuple[str, float], activation: str, ends: Sequence[int]) -> list[Wanted]:
+        """One network after these epochs of a natural training, which rise to the last of them."""
+        training = self._first_of(network, activation, "natural", ends[-1])
+        return [Wanted(training, end, tuple(ends)) for end in ends]
 
-    def _stages(self, whole: zoo.Training, ends: Sequence[int]) -> Iterator[tuple[int, nn.Module]]:
-        """A training with a copy kept after each of these epochs, in a folder named by all that decides."""
-        stops = "-".join(map(str, ends)) if len(ends) < 4 else f"{len(ends)}"
-        folder = self.networks / f"{whole.directory(self.data.description)}-stages-{stops}"
+    def network(self, wanted: Wanted) -> nn.Module:
+        """From the folder where it is finished, else trained (on)."""
+        if not wanted.ends:
+            model, _ = zoo.obtain(
+                wanted.training, self.networks, images=self.data, options=self._options, report=self.say
+            )
+            return model.to(self.device)
+        folder = self.networks / self.directory(wanted)
         folder.mkdir(parents=True, exist_ok=True)
-        for end in ends:
-            kept = folder / f"epoch-{end}.pt"
-            with FileLock(folder / ".stages.lock"):
-                if not kept.exists():
-                    self._go_on(whole, end, folder)
+        with FileLock(folder / ".stages.lock"):
+            for end in wanted.ends:
+                kept = folder / f"epoch-{end}.pt"
+                if end <= wanted.until and not kept.exists():
+                    self._go_on(wanted.training, end, folder)
                     temporary = kept.with_suffix(".new")
                     shutil.copyfile(folder / CHECKPOINT, temporary)
                     temporary.replace(kept)
-            yield end, load_network(kept)[0].to(self.device)
+        return load_network(folder / f"epoch-{wanted.until}.pt")[0].to(self.device)
+
+    def directory(self, wanted: Wanted) -> str:
+        """Of a network, in the folder of all: named by all that decides."""
+        stops = "-".join(map(str, wanted.ends)) if len(wanted.ends) < 4 else f"{len(wanted.ends)}"
+        return wanted.training.directory(self.data.description) + (f"-stages-{stops}" if stops else "")
 
     def _go_on(self, whole: zoo.Training, epochs: int, folder: Path) -> None:
         """Train the first so many epochs of a course, from where the folder stands."""
@@ -228,12 +239,20 @@ class Run:
     def _options(self) -> Options:
         return Options(device=str(self.device))
 
+    def _first_of(self, network: tuple[str, float], activation: str, method: str, epochs: int | None) -> zoo.Training:
+        """The preset rescaled to so many epochs, or its first so many."""
+        if self.settings.rescaled or epochs is None:
+            return self._training(network, activation, method, epochs)
+        whole = self._training(network, activation, method, None)
+        return dataclasses.replace(whole, recipe=dataclasses.replace(whole.recipe, epochs=epochs))
+
     def _training(self, network: tuple[str, float], activation: str, method: str, epochs: int | None) -> zoo.Training:
+        (name, factor), (channels, size) = network, zoo.image_shape(self.settings.data)
         # The figures say themselves when the ratio is lowered; a radius belongs to adversarial training only.
         radius: dict[str, Any] = {} if method == "natural" else {"epsilon": self.settings.epsilon}
         return zoo.training(
-            self.architecture(network, activation), self.settings.data, method, scale=self.settings.scale,
-            seed=self.seed, epochs=epochs, incremental_ratios=False, **radius,
+            Architecture(name, activation, channels, size, width_factor=factor), self.settings.data, method,
+            scale=self.settings.scale, seed=self.seed, epochs=epochs, incremental_ratios=False, **radius,
         )  # fmt: skip
 
 
@@ -245,6 +264,7 @@ class Study:
         name: of its files.
         summary: what ``--help`` shows.
         measure: rows of the table, from a run.
+        plan: the networks that a run needs, or a sentence where none is kept.
         figures: for each file stem a function that draws it from run and rows, with its caption.
         settings: for each scale.
     """
@@ -252,6 +272,7 @@ class Study:
     name: str
     summary: str
     measure: Callable[[Run], Iterable[Mapping[str, Any]]]
+    plan: Callable[[Run], Sequence[Wanted] | str]
     figures: Mapping[str, Callable[[Run, list[Row]], Figure]]
     settings: Mapping[str, Settings] = field(default_factory=lambda: SCALES)
 
@@ -308,10 +329,13 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
             settings = dataclasses.replace(settings, images=checks.check_integer("n", options.n, 1))
         checks.check_integer("seed", options.seed, 0)
         networks = options.networks or Path("results") / "networks"
-        for path in (folder, networks):
-            path.mkdir(parents=True, exist_ok=True)
         device = seeding.resolve_device(options.device, torch.float32)
         run = Run(settings, options.seed, networks, device, options.data_dir, options.quiet)
+        if options.plan:
+            print(planned(study, run), end="")
+            return 0
+        for path in (folder, networks):
+            path.mkdir(parents=True, exist_ok=True)
         rows = [dict(row) for row in study.measure(run)]
         write(study, run, rows, folder)
     except checks.InvalidArgumentError as error:
@@ -325,6 +349,30 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
     print(as_csv(rows), end="")
     print(f"Written to {folder}.", file=sys.stderr)
     return 0
+
+
+def planned(study: Study, run: Run) -> str:
+    """What would be done: every training once, as far as it is needed, then the attacks. Reads no data."""
+    wanted, settings = study.plan(run), run.settings
+    if isinstance(wanted, str):
+        return f"{study.name}: {wanted}\n"
+    until: dict[zoo.Training, int] = {}
+    for network in wanted:
+        until[network.training] = max(network.until, until.get(network.training, 0))
+    text = [f"{study.name}: {len(until)} trainings"]
+    for training, last in until.items():
+        recipe = training.recipe
+        epochs = f"{last} epochs" if last == recipe.epochs else f"{last} of {recipe.epochs} epochs"
+        line = f"  train    {training.title}: {epochs}, batch {recipe.batch_size}"
+        if recipe.sparsity_ratios:
+            line += f", ratio {recipe.sparsity_ratio(0):g}, then down to {recipe.sparsity_ratio(last - 1):g}"
+        text.append(line)
+    pgd, adaptive = settings.attacks
+    text.append(
+        f"{study.name}: {len(set(wanted))} networks, attacked on {settings.images:,} test images: epsilon "
+        f"{settings.epsilon:g}; {pgd.name}; adaptive: {adaptive.restarts} restarts of {adaptive.steps} steps"
+    )
+    return "\n".join(text) + "\n"
 
 
 def write(study: Study, run: Run, rows: list[Row], folder: Path) -> None:
@@ -352,6 +400,7 @@ def _parser(study: Study) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... [auto]")
     parser.add_argument("--networks", type=Path, metavar="DIR", help="of trained networks, shared [results/networks]")
     parser.add_argument("--results", type=Path, metavar="DIR", help=f"where files go [results/{study.name}]")
+    parser.add_argument("--plan", action="store_true", help="print what would be trained and attacked, and stop")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     return parser
 

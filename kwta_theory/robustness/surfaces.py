@@ -20,9 +20,10 @@ from kwta_theory.robustness.landscape import (
     line_roughness,
     median_interval,
 )
-from kwta_theory.robustness.study import Row, Run, attack_note, robustness
+from kwta_theory.robustness.study import Row, Run, Wanted, attack_note, robustness
 
 Named = Sequence[tuple[str, nn.Module]]
+ADVERSARIAL = " + adversarial training"
 
 
 def measured(run: Run, networks: Named) -> Iterator[Row]:
@@ -107,7 +108,9 @@ def told(row: Row) -> str:
     )
 
 
-def at_ratio(run: Run, network: tuple[str, float], wanted: Sequence[float], method: str = "natural") -> Named:
+def at_ratio(
+    run: Run, network: tuple[str, float], wanted: Sequence[float], method: str = "natural"
+) -> list[tuple[str, Wanted]]:
     """Networks of the incremental training at some of its ratios, by name.
 
     Raises:
@@ -116,8 +119,6 @@ def at_ratio(run: Run, network: tuple[str, float], wanted: Sequence[float], meth
     missing = sorted(set(wanted) - set(run.settings.ratios))
     if missing:
         raise InvalidArgumentError(f"ratio={missing[0]:g} is not one of the scale's ratios {run.settings.ratios}.")
-    found, title = [], "" if method == "natural" else " + adversarial training"
-    for ratio, _, model in run.incremental(network, method):
-        if ratio in wanted:
-            found.append((f"{network[0]}, k-WTA-{ratio:g}{title}", model))
-    return found
+    title = "" if method == "natural" else ADVERSARIAL
+    passed = run.lowered(network, method).items()
+    return [(f"{network[0]}, k-WTA-{ratio:g}{title}", found) for ratio, found in passed if ratio in wanted]

@@ -13,10 +13,8 @@ import pytest
 import torch
 
 from kwta_theory.checks import InvalidArgumentError
-from kwta_theory.networks import Dataset, Split
 from kwta_theory.report import plots
 from kwta_theory.robustness import study, surfaces
-from kwta_theory.seeding import Stream
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SCRIPTS = ("figure_1", "figure_3", "figure_4", "figure_5", "figure_6", "figure_7")
@@ -114,29 +112,6 @@ def test_a_second_run_trains_nothing_and_finds_the_same(finished, networks, tmp_
     assert {path: path.stat().st_mtime_ns for path in networks.rglob("*.pt")} == before
 
 
-@pytest.mark.parametrize("name", ["figure_4", "figure_5"])
-def test_the_paper_s_scale_runs_the_same_code_on_colour_images(name, tmp_path, monkeypatch):
-    generator = Stream(0, "test colour").generator(0)
-
-    def split(n):
-        pixels = torch.from_numpy(generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8))
-        return Split(pixels, torch.arange(n) % 10)
-
-    data = Dataset("cifar10", split(60), split(30), "60 and 30 images of noise")
-    asked = []
-    monkeypatch.setattr(study, "load", lambda name, data_dir=None: asked.append((name, data_dir)) or data)
-    monkeypatch.setattr(surfaces, "common", lambda *_: [0, 1])  # nothing is learned from noise
-    large = script(name)
-    changed = dataclasses.replace(
-        large.settings["paper"], ratios=(0.2, 0.1), direct_epochs=2, adversarial_epochs=2, first_epochs=2
-    )
-    large = dataclasses.replace(large, settings={"paper": changed})
-    given = ["--scale", "paper", "--data-dir", str(tmp_path), "--networks", str(tmp_path / "n"), "--quiet"]
-    assert study.main(large, [*given, "--results", str(tmp_path / "r")]) == 0
-    assert asked[0] == ("cifar10", tmp_path)
-    assert all(row["epsilon"] == "0.031" for row in rows_of(tmp_path / "r", name))
-
-
 def test_the_paper_s_settings_are_the_paper_s():
     assert study.PAPER.data == "cifar10"
     assert study.PAPER.epsilon == 0.031  # 0.31 in Section 4.2 is a misprint
@@ -151,29 +126,29 @@ def run_at(networks: Path, **changes) -> study.Run:
 
 
 def test_incremental_training_gives_each_ratio_and_goes_on_where_it_was(tmp_path):
-    whole = [
-        (ratio, end, model[2].sparsity_ratio) for ratio, end, model in run_at(tmp_path / "a").incremental(("mlp", 0.2))
-    ]
+    run = run_at(tmp_path / "a")
+    lowered = run.lowered(("mlp", 0.2))
+    whole = [(ratio, wanted.until, run.network(wanted)[2].sparsity_ratio) for ratio, wanted in lowered.items()]
     assert whole == [(0.2, 4, 0.2), (0.15, 5, 0.15), (0.1, 6, 0.1), (0.05, 7, 0.05)]
-    # Interrupted after two ratios, begun anew: the same weights.
-    first = run_at(tmp_path / "b").incremental(("mlp", 0.2))
-    next(first)
-    next(first)
-    first.close()
-    ends = [list(run_at(tmp_path / folder).incremental(("mlp", 0.2)))[-1][2] for folder in ("a", "b")]
+    # Only as far as the second ratio, begun anew: the same weights.
+    other = run_at(tmp_path / "b")
+    other.network(lowered[0.15])
+    assert [path.name for path in sorted((tmp_path / "b").rglob("epoch-*.pt"))] == ["epoch-4.pt", "epoch-5.pt"]
+    ends = [again.network(lowered[0.05]) for again in (run, run_at(tmp_path / "b"))]
     assert all(torch.equal(a, b) for a, b in zip(*(model.state_dict().values() for model in ends), strict=True))
 
 
 def test_another_course_does_not_find_the_weights_of_this_one(tmp_path):
-    list(run_at(tmp_path).incremental(("mlp", 0.2)))
+    run_at(tmp_path).network(run_at(tmp_path).lowered(("mlp", 0.2))[0.05])
     folders = set(tmp_path.iterdir())
-    list(run_at(tmp_path, stage_epochs=2).incremental(("mlp", 0.2)))
+    longer = run_at(tmp_path, stage_epochs=2)
+    longer.network(longer.lowered(("mlp", 0.2))[0.05])
     assert len(set(tmp_path.iterdir()) - folders) == 1
 
 
 def test_attacks_count_images_and_options_count(tmp_path):
     run = run_at(tmp_path)
-    model = run.trained(("mlp", 0.2), "kwta-0.2")
+    model = run.network(run.direct(("mlp", 0.2), "kwta-0.2"))
     row, right = study.robustness(run, model)
     assert row["n"] == 30
     assert int(right["adaptive"].sum()) / 30 == row["adaptive"]
@@ -193,8 +168,7 @@ def test_what_cannot_be_done_is_said(tmp_path, capsys):
     assert "ratio=0.05 is not one of the scale's ratios" in capsys.readouterr().err
     assert study.main(small, [*common, "--n", "0"]) == 2
     assert "n=0" in capsys.readouterr().err
-    paper = dataclasses.replace(small, settings={"paper": study.PAPER})
-    assert study.main(dataclasses.replace(paper, settings={"small": study.PAPER}), common) == 1
+    assert study.main(dataclasses.replace(small, settings={"small": study.PAPER}), common) == 1
     assert "cifar-10" in capsys.readouterr().err.lower()
     blocked = tmp_path / "file"
     blocked.write_text("")

@@ -44,8 +44,8 @@ What is left says how well a method's own kind of adversary is met, not that a n
 to nothing of what a k-WTA network gets right, its gradients mislead it, and ``docs/robustness.md`` has what other
 attacks leave. At a rate of 0.05 with steps of 0.3125 epsilon ``at`` runs away with k-WTA-0.1: in the first epoch at the
 whole radius the accuracy under attack in training was 95 % and that on clean test images 25 % (after the last, 99.7 %
-and 72.6 %). On the digits with an MLP see the tests; at scale, on Fashion-MNIST, ``experiments/fashion_mnist.py``.
-Not measured: a second seed; the paper's scale.
+and 72.6 %). On the digits with an MLP see the tests, on 60,000 images ``experiments/table_fashion_mnist.py``. Not
+measured: a second seed; the paper's scale.
 """
 
 from __future__ import annotations

@@ -1,0 +1,52 @@
+"""A table at scale: all 60,000 training images of Fashion-MNIST, epsilon 0.1, on one CPU thread.
+
+The paper has no Fashion-MNIST. It is the largest real set that can be had offline, so it is asked here whether what
+Table 4 shows after 4,000 images of MNIST stands after fifteen times as many: the small CNN with ReLU and with
+k-WTA-0.1, naturally trained and adversarially, under the attack of Appendix D.4 and the adaptive suite.
+Epsilon is not MNIST's 0.3: strokes on black survive that, but shirts, pullovers and coats differ by shades of grey
+and a ball of 0.3 lets one be drawn over another; 0.1 is usual for this set (Wong & Kolter 2018).
+The images are read from --data-dir or from where Debian's package dataset-fashion-mnist puts them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from kwta_theory.attacks.foolbox_attacks import PGD_20
+from kwta_theory.networks.training import EPSILON
+from kwta_theory.robustness.table_script import main
+from kwta_theory.robustness.tables import Line, Table
+from kwta_theory.robustness.zoo import training
+
+DATA = "fashion-mnist"
+# Appendix D.4 has steps of 0.03 in a ball of 0.3: a tenth of it here as there.
+PGD = dataclasses.replace(PGD_20, settings={**PGD_20.settings, "abs_stepsize": EPSILON[DATA] / 10})
+# Of 60,000 images. Natural epochs take 35 s of one core, adversarial ones 250 to 290 s: 36 minutes in all. At small
+# scale half an epoch of the four is natural, then epsilon grows for one and a half.
+EPOCHS: dict[str, dict[str, int | None]] = {
+    "small": {"natural": 3, "at": 4},
+    "paper": {"natural": None, "at": None},
+}
+
+
+def plan(scale: str, seed: int) -> tuple[Line, ...]:
+    """Four networks, each k-WTA network beside its twin; naturally trained ones first, because they are cheap."""
+    return tuple(
+        Line(
+            training(
+                "smallcnn", DATA, method, activation=activation, scale=scale, seed=seed, epochs=EPOCHS[scale][method]
+            ),
+            {"pgd": PGD},
+            {},
+            EPSILON[DATA],
+            twin=(method,),
+        )
+        for method in ("natural", "at")
+        for activation in ("relu", "kwta-0.1")
+    )
+
+
+TABLE = Table("table_fashion_mnist", __doc__, plan)
+
+if __name__ == "__main__":
+    raise SystemExit(main(TABLE))
