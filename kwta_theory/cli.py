@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kwta_theory import cli_attack, cli_campaign, cli_train
+from kwta_theory.cli_files import check_target
+from kwta_theory.exits import leave, sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from kwta_theory.inputs import Inputs
     from kwta_theory.statements import Progress, Settings, Verdict
@@ -27,18 +29,23 @@ STATEMENT_NAMES = (
     "theorem-2, theorem-10, remark-1, theorem-11, theorem-2-fixed-ratio, piecewise-linearity-as-printed, "
     "appendix-b-as-printed, lemma-2-as-printed, lemma-6-as-printed, lemma-7-as-printed, lemma-9-as-printed"
 )
-INTERRUPTED = 130  # what shells use for a program ended by Ctrl-C
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Checks the theory of k-Winners-Take-All networks by computing.",
 )
 bounds_app = typer.Typer(
     no_args_is_help=True,
     help="What a theorem grants at your sizes: by its proof, by the same argument with exact laws, and measured.",
 )
 app.add_typer(bounds_app, name="bounds")
+
+
+def failures() -> Mapping[type[Exception], str]:
+    """How checking a statement fails, for :func:`kwta_theory.exits.sentences`."""
+    import torch
+
+    return {torch.OutOfMemoryError: "the device has not enough memory: give a smaller --width or --device cpu."}
 
 
 def version(show: bool) -> None:
@@ -56,16 +63,22 @@ def top(
         bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Checks the theory of k-Winners-Take-All networks by computing."""
+    """Check the theory of k-Winners-Take-All networks by computing; train and attack such networks.
+
+    kwta verify --budget quick checks the statements of the paper; kwta COMMAND
+    --help explains a command. Exit code 0: done. 1: it failed, or a statement is
+    refuted. 2: an argument is not allowed. 130: interrupted.
+    """
 
 
 @app.command()
 def statements() -> None:
     """List the statements with their texts."""
-    from kwta_theory.statements import STATEMENTS
+    with sentences("kwta statements"):
+        from kwta_theory.statements import STATEMENTS
 
-    for statement in STATEMENTS.values():
-        typer.echo(f"{statement.name}: {statement.title}\n    {statement.text}\n")
+        for statement in STATEMENTS.values():
+            typer.echo(f"{statement.name}: {statement.title}\n    {statement.text}\n")
 
 
 @app.command()
@@ -73,11 +86,13 @@ def verify(
     inputs: Annotated[
         list[str] | None,
         typer.Option(
-            help="mnist, gaussian, cosine, or FILE.npy of shape (N, m). Repeatable. By default the first three."
+            metavar="INPUTS",
+            help="mnist, gaussian, cosine, or FILE.npy of shape (N, m). Repeatable. By default the first three.",
         ),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help=f"Judge only this statement. Repeatable. One of: {STATEMENT_NAMES}.")
+        list[str] | None,
+        typer.Option(metavar="STATEMENT", help=f"Judge only this statement. Repeatable. One of: {STATEMENT_NAMES}."),
     ] = None,
     budget: Annotated[
         str, typer.Option(help="quick, standard or thorough: how many layers are drawn for a claim.")
@@ -97,37 +112,39 @@ def verify(
     cosine: Annotated[float, typer.Option(help="alpha of Lemma 5 and Theorem 8, and of the cosine inputs.")] = 0.9,
     failure: Annotated[float, typer.Option(help="delta of Theorems 8 to 11.")] = 0.05,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the verdicts to FILE, after each one.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the verdicts to FILE, after each one.")
     ] = None,
     html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write one self-contained page with figures.")
+        Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page with figures.")
     ] = None,
-    figures: Annotated[Path | None, typer.Option(help="Write the figures as PNG into this directory.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the figures as PNG into this directory, which is there.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")] = False,
 ) -> None:
     """Check the statements of the paper and print a verdict with its evidence for each.
 
-    Exit code 0: nothing was contradicted. 1: a statement is refuted, or two routes disagree. 2: bad use.
-    """
-    from kwta_theory.checks import InvalidArgumentError
+    kwta verify --only theorem-10 --inputs gaussian --budget quick
 
-    try:
-        parameters = {"width": width, "sparsity_ratio": sparsity_ratio, "k": k, "beta": beta, "cosine": cosine}
-        parameters["failure"] = failure
+    kwta statements tells what each statement says.
+
+    Exit code 0: nothing was contradicted. 1: a statement is refuted, two routes
+    disagree, or a file cannot be written. 2: bad use. 130: interrupted; the
+    verdicts so far are in the file of --json.
+    """
+    parameters = {"width": width, "sparsity_ratio": sparsity_ratio, "k": k, "beta": beta, "cosine": cosine}
+    parameters["failure"] = failure
+    with sentences("kwta verify", failures, f"the verdicts so far are in {json_file}" if json_file else ""):
         code = run(inputs, only, budget, trials, seed, device, points, parameters, json_file, html_file, figures, quiet)
-    except InvalidArgumentError as error:
-        typer.echo(f"kwta verify: {error}", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        kept = f"; the verdicts so far are in {json_file}" if json_file else ""
-        typer.echo(f"kwta verify: interrupted{kept}.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(code)
 
 
 BudgetName = Annotated[str, typer.Option(help="quick, standard or thorough: how many layers are drawn.")]
 Seed = Annotated[int, typer.Option(help="Every random number follows from it.")]
-Plot = Annotated[Path | None, typer.Option(help="Draw probability of failure against width into FILE (PNG, PDF, SVG).")]
+Plot = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Draw probability of failure against width into FILE (.png, .pdf, .svg)."),
+]
 
 
 @bounds_app.command("theorem-1")
@@ -139,7 +156,12 @@ def bounds_theorem_1(
     seed: Seed = 0,
     plot: Plot = None,
 ) -> None:
-    """Theorem 1: from which width does every x' beyond beta change the pattern, with probability 1 - 2^-m?"""
+    """Theorem 1: from which width does every x' beyond beta change the pattern, with probability 1 - 2^-m?
+
+    kwta bounds theorem-1 --input-dim 12 --sparsity-ratio 0.1 --beta 0.2
+
+    Exit code 0: done. 1: a file cannot be written. 2: bad use. 130: interrupted.
+    """
     given = {"input_dim": input_dim, "sparsity_ratio": sparsity_ratio, "beta": beta}
 
     def compute(settings: Settings) -> Bounds:
@@ -152,13 +174,18 @@ def bounds_theorem_1(
 
 @bounds_app.command("theorem-10")
 def bounds_theorem_10(
-    points: Annotated[int, typer.Option(help="N, the number of points.")] = 10,
+    points: Annotated[
+        int | None,
+        typer.Option(help="N, the number of points; not for FILE.npy. \\[default: 10]", show_default=False),
+    ] = None,
     input_dim: Annotated[
-        int | None, typer.Option(help="m, for --inputs cosine and gaussian. [default: 784 and 32]")
+        int | None,
+        typer.Option(help="m, for --inputs cosine and gaussian. \\[default: 784 and 32]", show_default=False),
     ] = None,
     k: Annotated[int, typer.Option("--winners", help="k, the number of winners.")] = 1,
     cosine: Annotated[
-        float | None, typer.Option(help="The cosine of every pair, for --inputs cosine. [default: 0.9]")
+        float | None,
+        typer.Option(help="The cosine of every pair, for --inputs cosine. \\[default: 0.9]", show_default=False),
     ] = None,
     failure: Annotated[float, typer.Option(help="delta: disjoint with probability 1 - delta.")] = 0.05,
     inputs: Annotated[str, typer.Option(help="cosine, mnist, gaussian, or FILE.npy of shape (N, m).")] = "cosine",
@@ -166,7 +193,12 @@ def bounds_theorem_10(
     seed: Seed = 0,
     plot: Plot = None,
 ) -> None:
-    """Theorem 10 (and 2): from which width are the patterns of N points pairwise disjoint?"""
+    """Theorem 10 (and 2): from which width are the patterns of N points pairwise disjoint?
+
+    kwta bounds theorem-10 --points 3 --cosine 0.6 --winners 2
+
+    Exit code 0: done. 1: a file cannot be written. 2: bad use. 130: interrupted.
+    """
 
     def compute(settings: Settings) -> Bounds:
         from kwta_theory.statements import bounds
@@ -176,19 +208,25 @@ def bounds_theorem_10(
     show_bounds(compute, {"k": k, "failure": failure}, budget, seed, plot)
 
 
-def bounds_points(name: str, count: int, input_dim: int | None, cosine: float | None, settings: Settings) -> Inputs:
+def bounds_points(
+    name: str, points: int | None, input_dim: int | None, cosine: float | None, settings: Settings
+) -> Inputs:
     """The points of ``kwta bounds theorem-10``; an option that their kind does not have is refused."""
     from kwta_theory import inputs
-    from kwta_theory.checks import InvalidArgumentError
+    from kwta_theory.checks import InvalidArgumentError, check_integer
 
+    if points is not None and name not in ("mnist", "gaussian", "cosine"):
+        raise InvalidArgumentError(f"--points {points} has no effect with --inputs {name}: leave it out.")
+    count = check_integer("points", 10 if points is None else points, minimum=1)
     if cosine is not None and name != "cosine":
         raise InvalidArgumentError(f"--cosine {cosine:g} has no effect with --inputs {name}: leave it out.")
     if input_dim is not None and name not in ("cosine", "gaussian"):
         raise InvalidArgumentError(f"--input-dim {input_dim} has no effect with --inputs {name}: leave it out.")
     if name == "cosine":
-        return inputs.points_with_cosine(count, 0.9 if cosine is None else cosine, input_dim or max(784, count))
+        dimension = max(784, count) if input_dim is None else input_dim
+        return inputs.points_with_cosine(count, 0.9 if cosine is None else cosine, dimension)
     if name == "gaussian":
-        return inputs.gaussian_points(count, input_dim or 32, seed=settings.seed)
+        return inputs.gaussian_points(count, 32 if input_dim is None else input_dim, seed=settings.seed)
     return read_inputs(name, count, settings)
 
 
@@ -196,17 +234,16 @@ def show_bounds(
     compute: Callable[[Settings], Bounds], given: dict[str, float], budget: str, seed: int, plot: Path | None
 ) -> None:
     """Compute, print, draw; bad use is a sentence and exit code 2."""
-    from rich.console import Console
+    with sentences("kwta bounds", failures):
+        from rich.console import Console
 
-    from kwta_theory import statements
-    from kwta_theory.checks import InvalidArgumentError
-    from kwta_theory.report import bounds as shown
-    from kwta_theory.report import files
-    from kwta_theory.statements.settings import budget as find_budget
+        from kwta_theory import statements
+        from kwta_theory.report import bounds as shown
+        from kwta_theory.report import files
+        from kwta_theory.statements.settings import budget as find_budget
 
-    try:
         if plot:
-            files.check_writable(plot)
+            check_target(plot)
             files.check_picture(plot)
         settings = statements.Settings(
             seed=seed,
@@ -215,15 +252,12 @@ def show_bounds(
             **given,  # type: ignore[arg-type]
         )
         result = compute(settings)
-    except InvalidArgumentError as error:
-        typer.echo(f"kwta bounds: {error}", err=True)
-        raise typer.Exit(2) from None
-    if plot:
-        files.write_figure(plot, shown.figure(result))
-    console = Console() if sys.stdout.isatty() else Console(width=140, no_color=True, force_terminal=False)
-    console.print(shown.table(result))
-    for sentence in shown.sentences(result):
-        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+        if plot:
+            files.write_figure(plot, shown.figure(result))
+        console = Console() if sys.stdout.isatty() else Console(width=140, no_color=True, force_terminal=False)
+        console.print(shown.table(result))
+        for sentence in shown.sentences(result):
+            console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 def run(
@@ -263,9 +297,10 @@ def run(
         **parameters,  # type: ignore[arg-type]
     )
     for path in filter(None, (json_file, html_file)):
-        files.check_writable(path)
+        check_target(path)
     if figures:
         files.check_folder(figures)
+    points = checks.check_integer("points", points, minimum=1)
     names = list(dict.fromkeys(only or statements.DEFAULT))
     check_device(settings)
     given = [read_inputs(name, points, settings) for name in inputs or ("mnist", "gaussian", "cosine")]
@@ -335,17 +370,5 @@ cli_train.register(app)
 
 
 def main() -> None:
-    """Entry point; a closed pipe (``kwta verify | head``) ends quietly."""
-    try:
-        app()
-    except BrokenPipeError:
-        # Python flushes standard output once more on its way out; give it somewhere to write.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except SystemExit as stop:
-        if stop.code == INTERRUPTED:
-            # Threads still draw: an ordinary exit would unwind them inside C++ and abort. All files are whole already.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(INTERRUPTED)
-        raise
+    """Entry point."""
+    leave(app)

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kwta_theory.cli_files import check_target
+from kwta_theory.exits import sentences
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from kwta_theory.networks import Dataset
     from kwta_theory.robustness import Attack, Evaluation, Row
 
-INTERRUPTED = 130  # what shells use for a program ended by Ctrl-C
 QUIET_SECONDS = 20.0  # between two lines about one attack where there is no terminal
 
 
@@ -31,35 +33,18 @@ def register(app: typer.Typer) -> None:
     app.command()(attack)
 
 
-@contextlib.contextmanager
-def sentences(kept: str) -> Iterator[None]:
-    """Bad use: a sentence and exit code 2. What failed while running: a sentence and exit code 1. Ctrl-C: 130."""
+def failures() -> Mapping[type[Exception], str]:
+    """How an attack fails, for :func:`kwta_theory.exits.sentences`."""
     import torch
 
     from kwta_theory.attacks.foreign import MissingPackageError
-    from kwta_theory.checks import InvalidArgumentError
     from kwta_theory.networks import DatasetError
     from kwta_theory.networks.training import CheckpointError
 
-    def leave(what: object, code: int) -> typer.Exit:
-        typer.echo(f"kwta attack: {what}", err=True)
-        return typer.Exit(code)
-
-    try:
-        yield
-    except InvalidArgumentError as error:
-        raise leave(error, 2) from None
-    except (CheckpointError, DatasetError, MissingPackageError) as error:
-        raise leave(error, 1) from None
-    except torch.OutOfMemoryError:
-        raise leave("the device has not enough memory: give a smaller --batch-size.", 1) from None
-    except BrokenPipeError:
-        raise  # whoever read the output has left: not an error
-    except OSError as error:
-        where = f"{str(error.filename)!r}: " if error.filename else ""
-        raise leave(f"{where}{error.strerror or error}.", 1) from None
-    except KeyboardInterrupt:
-        raise leave(f"interrupted{kept}.", INTERRUPTED) from None
+    return {
+        **{CheckpointError: "", DatasetError: "", MissingPackageError: ""},
+        torch.OutOfMemoryError: "the device has not enough memory: give a smaller --batch-size.",
+    }
 
 
 def attack(
@@ -69,16 +54,18 @@ def attack(
     ],
     suite: Annotated[
         str,
-        typer.Option(help="paper (its attacks, its settings), adaptive (made for discontinuous networks) or full."),
+        typer.Option(
+            help="paper (its attacks, its settings), adaptive (made for discontinuous networks) or full (and others)."
+        ),
     ] = "adaptive",
     epsilon: Annotated[
         float | None,
         typer.Option(
-            help="Radius of the ball, maximum norm, pixels in \\[0, 1]. Default: the paper's for the data set.",
+            help="Radius of the ball, maximum norm, pixels in \\[0, 1]. \\[default: the paper's for the data set]",
             show_default=False,
         ),
     ] = None,
-    n: Annotated[int, typer.Option("--n", help="The first so many test images.")] = 200,
+    n: Annotated[int, typer.Option("--n", help="How many test images, the first ones.")] = 200,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results to FILE, after each attack.")
     ] = None,
@@ -88,7 +75,8 @@ def attack(
         typer.Option(metavar="CHECKPOINT", help="Hand over points found on this network, too. Repeatable."),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Directory with the published files of the data set that it was trained on.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory with the published files of the data set that it was trained on."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Images that an attack sees at once.")] = 100,
@@ -108,7 +96,7 @@ def attack(
     Exit code 0: finished. 1: the checkpoint, the data or a package is not as
     needed. 2: bad use. 130: interrupted.
     """
-    with sentences(f"; what was finished is in {str(json_file)!r}" if json_file else ""):
+    with sentences("kwta attack", failures, f"what was finished is in {str(json_file)!r}" if json_file else ""):
         run(
             checkpoint, suite, epsilon, n, json_file, seed, transfer_from or [], data_dir, device, batch_size,
             judge_dtype, quiet,
@@ -136,11 +124,12 @@ def run(
     from kwta_theory.report import files
     from kwta_theory.robustness import report
 
+    checks.check_integer("batch_size", batch_size, minimum=1)
     judge_dtype = named_dtype(judge_name)
     device = seeding.resolve_device(device_name, judge_dtype)
     seed = checks.check_integer("seed", seed)
     if json_file:
-        files.check_writable(json_file)
+        check_target(json_file)
     model, record = network_of(checkpoint)
     name = record["data"]["name"]
     suites.suite(suite_name, name)  # bad use and missing packages, before anything is read or computed

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kwta_theory.cli_files import check_replaceable, folder_of
+from kwta_theory.exits import sentences
+
 if TYPE_CHECKING:
     from kwta_theory.campaign import Status, Task
     from kwta_theory.campaign.export import Row
 
-INTERRUPTED = 130  # what shells use for a program ended by Ctrl-C
 # Options of kwta sweep for each of the package's estimators: each draws in a few seconds what EXAMPLE_RULES ask for.
 EXAMPLES = {
     "boundary-crossings": "--width 20,50 --k 1,5 --angle 3.14159",
@@ -64,42 +65,11 @@ def axis(name: str, *flags: str) -> typer.models.OptionInfo:
     return typer.Option(*flags, metavar="VALUES", help=PARAMETERS[name], rich_help_panel=AXES)
 
 
-@contextlib.contextmanager
-def sentences(command: str, kept: str = "") -> Iterator[None]:
-    """Bad use: a sentence and exit code 2. What failed while running: a sentence and exit code 1. Ctrl-C: 130."""
+def failures() -> Mapping[type[Exception], str]:
+    """How a campaign fails, for :func:`kwta_theory.exits.sentences`."""
     from kwta_theory.campaign import BackendError, EstimatorError, LedgerError
-    from kwta_theory.checks import InvalidArgumentError
 
-    def leave(what: object, code: int) -> typer.Exit:
-        typer.echo(f"kwta {command}: {what}", err=True)
-        return typer.Exit(code)
-
-    try:
-        yield
-    except InvalidArgumentError as error:
-        raise leave(error, 2) from None
-    except (LedgerError, EstimatorError, BackendError) as error:
-        raise leave(error, 1) from None
-    except BrokenPipeError:
-        raise  # whoever read the output has left: not an error
-    except OSError as error:
-        where = f"{str(error.filename)!r}: " if error.filename else ""
-        raise leave(f"{where}{error.strerror or error}.", 1) from None
-    except KeyboardInterrupt:
-        raise leave(f"interrupted{kept}.", INTERRUPTED) from None
-
-
-@contextlib.contextmanager
-def folder_of(file: Path) -> Iterator[None]:
-    """Make the missing folders of a file; take them away again when nothing was put there."""
-    missing = [folder for folder in file.absolute().parents if not folder.exists()]
-    file.absolute().parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # the first that is not empty ends it
-            for folder in missing:
-                folder.rmdir()
+    return {LedgerError: "", EstimatorError: "", BackendError: ""}
 
 
 def sweep(
@@ -209,15 +179,15 @@ def sweep(
     Exit code 0: finished. 1: the ledger, the workers or the estimator failed.
     2: bad use. 130: interrupted.
     """
-    from kwta_theory import campaign
-    from kwta_theory.campaign.progress import reporter
-
     given = {
         **{"width": width, "log_width": log_width, "k": k, "sparsity_ratio": sparsity_ratio, "cosine": cosine},
         **{"beta": beta, "margin": margin, "points": points, "inputs": inputs, "input_dim": input_dim},
         **{"input_seed": input_seed, "probability": probability, "angle": angle, "method": method, "device": device},
     }
-    with sentences("sweep", f"; what was finished is kept in {str(ledger)!r}"):
+    with sentences("kwta sweep", failures, f"what was finished is kept in {str(ledger)!r}"):
+        from kwta_theory import campaign
+        from kwta_theory.campaign.progress import reporter
+
         rules = campaign.Until.parse(until, error)
         chosen = {name: values for name, values in given.items() if values is not None}
         tasks = sweep_tasks(estimator, grid, chosen, named(parameter or [], chosen), chunk_trials)
@@ -302,9 +272,9 @@ def estimators(
 
     With a NAME, say what its parameters are.
     """
-    from kwta_theory import campaign
+    with sentences("kwta estimators", failures):
+        from kwta_theory import campaign
 
-    with sentences("estimators"):
         for found in [campaign.find(key) for key in ([name] if name else campaign.known())]:
             typer.echo(f"{found.name}: {found.summary}")
             if name is None:
@@ -333,15 +303,16 @@ def ledger_show(
 
     kwta ledger show runs/overlap.db --why 3f9a 81c2
     """
-    from kwta_theory import campaign
-    from kwta_theory.campaign.progress import counted
+    with sentences("kwta ledger show", failures):
+        from kwta_theory import campaign
+        from kwta_theory.campaign.progress import counted
 
-    with sentences("ledger show"), campaign.Ledger(ledger, write=False) as opened:
-        if why is not None:
-            first, second = (opened.find(prefix) for prefix in why)
-            typer.echo("\n".join(campaign.differences(first, second) or ["They are one task."]))
-            return
-        found, tasks = campaign.rows(opened, error), opened.tasks()
+        with campaign.Ledger(ledger, write=False) as opened:
+            if why is not None:
+                first, second = (opened.find(prefix) for prefix in why)
+                typer.echo("\n".join(campaign.differences(first, second) or ["They are one task."]))
+                return
+            found, tasks = campaign.rows(opened, error), opened.tasks()
         for estimator in dict.fromkeys(row["estimator"] for row in found):
             show_rows([row for row in found if row["estimator"] == estimator], tasks)
         empty = len(tasks) - len({row["task"] for row in found})
@@ -383,9 +354,9 @@ def ledger_merge(
 
     Merging a file with itself, or twice, changes nothing.
     """
-    from kwta_theory import campaign
+    with sentences("kwta ledger merge", failures), folder_of(out):
+        from kwta_theory import campaign
 
-    with sentences("ledger merge"), folder_of(out):
         campaign.merge(out, inputs, wait=wait)
 
 
@@ -399,11 +370,12 @@ def ledger_export(
 
     kwta ledger export runs/overlap.db overlap.csv
     """
-    from kwta_theory import campaign
-    from kwta_theory.campaign.export import check_export
+    with sentences("kwta ledger export", failures):
+        from kwta_theory import campaign
+        from kwta_theory.campaign.export import check_export
 
-    with sentences("ledger export"):
         check_export(file)
+        check_replaceable(file)
         with campaign.Ledger(ledger, write=False) as opened:
             campaign.export(opened, file, error)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kwta_theory.exits import sentences
+
 if TYPE_CHECKING:
     from kwta_theory.networks import Dataset
     from kwta_theory.networks.training import Recipe
 
-INTERRUPTED = 130  # what shells use for a program ended by Ctrl-C
 ERROR = 0.05  # probability that the interval of the test accuracy misses
 NETWORK, RECIPE, RUNNING = "Network", "How it is trained", "How it runs"
 
@@ -24,30 +24,17 @@ def register(app: typer.Typer) -> None:
     app.command()(train)
 
 
-@contextlib.contextmanager
-def sentences(kept: str) -> Iterator[None]:
-    """Bad use: a sentence and exit code 2. What failed while running: a sentence and exit code 1. Ctrl-C: 130."""
-    from kwta_theory.checks import InvalidArgumentError
+def failures() -> Mapping[type[Exception], str]:
+    """How a training fails, for :func:`kwta_theory.exits.sentences`."""
+    import torch
+
     from kwta_theory.networks import DatasetError
     from kwta_theory.networks.training import CheckpointError, TrainingError
 
-    def leave(what: object, code: int) -> typer.Exit:
-        typer.echo(f"kwta train: {what}", err=True)
-        return typer.Exit(code)
-
-    try:
-        yield
-    except InvalidArgumentError as error:
-        raise leave(error, 2) from None
-    except (CheckpointError, TrainingError, DatasetError) as error:
-        raise leave(error, 1) from None
-    except BrokenPipeError:
-        raise  # whoever read the output has left: not an error
-    except OSError as error:
-        where = f"{str(error.filename)!r}: " if error.filename else ""
-        raise leave(f"{where}{error.strerror or error}.", 1) from None
-    except KeyboardInterrupt:
-        raise leave(f"interrupted; {kept}.", INTERRUPTED) from None
+    return {
+        **{CheckpointError: "", TrainingError: "", DatasetError: ""},
+        torch.OutOfMemoryError: "the device has not enough memory: give a smaller --batch-size.",
+    }
 
 
 def train(
@@ -131,12 +118,15 @@ def train(
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images in a step.", rich_help_panel=RECIPE, show_default=False)
+        int | None,
+        typer.Option(
+            help="Images in a step. \\[default: that of the scale]", rich_help_panel=RECIPE, show_default=False
+        ),
     ] = None,
     epsilon: Annotated[
         float | None,
         typer.Option(
-            help="The adversary's radius, maximum norm, pixels in \\[0, 1].",
+            help="The adversary's radius, maximum norm, pixels in \\[0, 1]. \\[default: the paper's for the data set]",
             rich_help_panel=RECIPE,
             show_default=False,
         ),
@@ -167,7 +157,8 @@ def train(
     use. 130: interrupted; the last checkpoint is kept.
     """
     folder = output or Path("runs", "train", f"{arch}-{activation}-{method}-{data}-{seed}")
-    with sentences(f"the same command goes on from the last checkpoint in {str(folder)!r}, if there is one"):
+    kept = f"the same command goes on from the last checkpoint in {str(folder)!r}, if there is one"
+    with sentences("kwta train", failures, kept):
         from kwta_theory.networks import Architecture, load
         from kwta_theory.networks import training as t
 

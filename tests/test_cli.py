@@ -140,6 +140,7 @@ def saved(path: Path, array: np.ndarray) -> str:
         (["--figures", "no/such/folder"], "is not a directory"),
         (["--seed", "-1"], "seed=-1 is not allowed"),
         (["--points", "9999"], "9999"),
+        (["--points", "0"], "points=0 is not allowed"),
     ],
 )
 def test_bad_use_exits_with_2_and_one_sentence(arguments, message, tmp_path, monkeypatch):

@@ -53,6 +53,13 @@ def test_theorem_10_takes_a_cosine_or_points_of_a_file(tmp_path):
         (["theorem-1", "--plot", "/nowhere/a.png"], "its directory does not exist"),
         (["theorem-10", "--inputs", "mnist", "--cosine", "0.5"], "--cosine 0.5 has no effect with --inputs mnist"),
         (["theorem-10", "--inputs", "mnist", "--input-dim", "5"], "--input-dim 5 has no effect with --inputs mnist"),
+        (
+            ["theorem-10", "--inputs", "missing.npy", "--points", "5"],
+            "--points 5 has no effect with --inputs missing.npy",
+        ),
+        (["theorem-10", "--points", "0"], "points=0 is not allowed"),
+        (["theorem-10", "--input-dim", "0"], "input_dim=0 is not allowed"),
+        (["theorem-10", "--inputs", "gaussian", "--input-dim", "0"], "input_dim=0 is not allowed"),
         (["theorem-10", "--cosine", "1.5"], "cosine=1.5 is not allowed"),
         (["theorem-10", "--points", "1"], "hold 1 point"),
         (["theorem-10", "--winners", "0"], "k=0 is not allowed"),
@@ -77,3 +84,10 @@ def test_help_names_the_theorems():
     result = call("--help")
     assert "theorem-1" in result.output
     assert "theorem-10" in result.output
+
+
+def test_help_tells_the_defaults_that_depend_on_the_inputs():
+    wide = {"COLUMNS": "200", "TERMINAL_WIDTH": "200", "NO_COLOR": "1"}
+    text = CliRunner(env=wide).invoke(app, ["bounds", "theorem-10", "--help"]).output
+    for default in ("[default: 10]", "[default: 784 and 32]", "[default: 0.9]"):
+        assert default in text

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+
+from kwta_theory import exits
 from kwta_theory.attacks.foreign import MissingPackageError
 from kwta_theory.checks import InvalidArgumentError, check_integer
 from kwta_theory.networks import DatasetError
@@ -14,8 +17,6 @@ from kwta_theory.networks.training import CheckpointError, Options, TrainingErro
 from kwta_theory.robustness import table_files
 from kwta_theory.robustness.tables import SCALES, Bench, Line, Row, Table, adaptive_attacks, measured, orderings
 from kwta_theory.robustness.zoo import is_finished
-
-INTERRUPTED = 130
 
 
 def main(table: Table, arguments: Sequence[str] | None = None) -> int:
@@ -30,21 +31,19 @@ def main(table: Table, arguments: Sequence[str] | None = None) -> int:
         if getattr(options, name):
             table = extra
     try:
-        return _run(table, options)
-    except InvalidArgumentError as error:
-        return _leave(table, str(error), 2)
-    except (CheckpointError, DatasetError, MissingPackageError, TrainingError) as error:
-        return _leave(table, str(error), 1)
-    except OSError as error:
-        where = f"{str(error.filename)!r}: " if error.filename else ""
-        return _leave(table, f"{where}{error.strerror or error}.", 1)
-    except KeyboardInterrupt:
-        return _leave(table, f"interrupted; what was finished is in {str(options.results)!r}.", INTERRUPTED)
+        code = _run(table, options)
+        sys.stdout.flush()
+        return code
+    except (Exception, KeyboardInterrupt) as error:
+        return exits.told(table.name, error, failures, f"what was finished is in {str(options.results)!r}")
 
 
-def _leave(table: Table, sentence: str, code: int) -> int:
-    _say(f"{table.name}: {sentence}")
-    return code
+def failures() -> Mapping[type[Exception], str]:
+    """How a table fails, for :func:`kwta_theory.exits.told`."""
+    return {
+        **{CheckpointError: "", DatasetError: "", MissingPackageError: "", TrainingError: ""},
+        torch.OutOfMemoryError: "the device has not enough memory.",
+    }
 
 
 def _say(line: str) -> None:
