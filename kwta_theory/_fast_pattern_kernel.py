@@ -23,7 +23,7 @@ SAMPLE, SMALLEST_SAMPLE = 512, 32
 # Where about the k-th largest may be, in standard deviations of its place in a sample or between two counts.
 DEVIATIONS = 2.5
 # So few keys in an interval are compared one by one.
-FEW = 32
+FEW = 8
 # Keys that are passed over together where none of them is in the interval.
 BLOCK = 64
 
@@ -132,14 +132,42 @@ def write(bits, out, marks, keys, below):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def rows(bits, out, marks, infinity, k):  # type: ignore[no-untyped-def]
+def drop(out, marks, keys, threshold, surplus, channels, places):  # type: ignore[no-untyped-def]
+    """Of the keys equal to ``threshold`` let the ``surplus`` with the largest indices lose.
+
+    Entry ``p`` in memory is unit ``p`` of the row, or with ``channels`` above 1, the last of its dimensions in memory
+    and the first in the order of the units, ``(p % channels) * area + p // channels``. ``places`` is room to work in.
+    """
+    area, size = keys.size // channels, 0
+    for start in range(0, keys.size, BLOCK):
+        block = keys[start : start + BLOCK]
+        above, reached = count_above(block, threshold, threshold - 1)
+        if above < reached:
+            for i in range(block.size):
+                if block[i] == threshold:
+                    p = start + i
+                    places[size] = p if channels == 1 else p % channels * area + p // channels
+                    size += 1
+    found = places[:size]
+    first = found[size - surplus] if channels == 1 else narrow(found, surplus, 0, -1, keys.size)[2]
+    for place in found:
+        if place >= first:
+            p = place if channels == 1 else place % area * channels + place // area
+            if marks.size:
+                marks[p] = 0
+            if out.size:
+                out[p] = 0
+
+
+@compiled
+def rows(bits, out, marks, infinity, k, channels):  # type: ignore[no-untyped-def]
     """The ``k`` winners of every row: their bits in ``out`` (others 0) and 1 in ``marks`` (others 0).
 
-    Either output may have rows of width 0 and is then left out. Returns the largest number of times that a row was
-    counted through.
+    Either output may have rows of width 0 and is then left out. ``channels`` says what the index of an entry is, see
+    :func:`drop`. Returns the largest number of times that a row was counted through.
     """
     width = bits.shape[1]
-    keys, found = np.empty(width, bits.dtype), np.empty(FEW, bits.dtype)
+    keys, found, places = np.empty(width, bits.dtype), np.empty(FEW, bits.dtype), np.empty(width, np.int64)
     size = min(width // 16, SAMPLE)
     sample, step = np.empty(size, bits.dtype), width // max(size, 1)
     slack = DEVIATIONS * np.sqrt(size * (k / width) * (1 - k / width)) + 1
@@ -161,12 +189,9 @@ def rows(bits, out, marks, infinity, k):  # type: ignore[no-untyped-def]
         else:
             threshold, reached = kth_of_few(found[: collect(keys, low, high, found)], k - above)
             reached += above
-        cut = width  # ties that are too many lose from the end: from here on the threshold itself is not enough
-        while reached > k:
-            cut -= 1
-            reached -= keys[cut] == threshold
-        write(bits[r, :cut], out[r, :cut], marks[r, :cut], keys[:cut], threshold - 1)
-        write(bits[r, cut:], out[r, cut:], marks[r, cut:], keys[cut:], threshold)
+        write(bits[r], out[r], marks[r], keys, threshold - 1)
+        if reached > k:
+            drop(out[r], marks[r], keys, threshold, reached - k, channels, places)
     return most
 
 

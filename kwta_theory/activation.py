@@ -55,12 +55,11 @@ def activation_pattern(y: torch.Tensor, k: SupportsIndex, dim: SupportsIndex = -
     - Integers are ordered exactly; nothing is converted to floating point.
 
     With ``t`` the k-th largest value, the winners are the entries above ``t``, and of the entries equal to ``t`` the
-    first ``k - #{above}`` by index. Only the value of ``t`` is taken from ``torch.topk``: its indices come in no
-    promised order among equals. Linear in the width up to the ``k log k`` of sorting the winners; on a CPU measured 3
-    to 10 times faster than a stable sort at widths above 4,000, and as fast at width 8. No value is read back from the
-    device. On a CPU with numba (the extra ``fast``), plain tensors of floats with at least 4096 entries and rows of at
-    least 16 go through a compiled loop instead, with the same result: 1 to 2 ns per entry of wide float32 rows. Its
-    first call compiles for some seconds, once per installation and size of float.
+    first ``k - #{above}`` by index. Only values are taken from ``torch.topk``: its indices come in no promised order
+    among equals. Linear in the width, and no value is read back from the device. On a CPU, plain tensors of floats with
+    at least 4096 entries go through loops on their bits instead, with the same result: about 2 ns per entry of wide
+    float32 rows by NumPy, and about 1 ns with numba (the extra ``fast``), whose first call compiles for some seconds,
+    once per installation and size of float.
 
     Args:
         y: outputs of a layer before the activation, any shape with at least one dimension (an empty batch included),
@@ -80,8 +79,8 @@ def activation_pattern(y: torch.Tensor, k: SupportsIndex, dim: SupportsIndex = -
     tensor([False,  True,  True,  True, False])
     """
     dim = _check_tensor(y, dim)
-    width, k = check_width_and_winners(y.shape[dim], k)
-    if _fast_pattern.usable(y, width):
+    _, k = check_width_and_winners(y.shape[dim], k)
+    if _fast_pattern.usable(y):
         return _along_last(_fast_pattern.pattern, y, k, dim)
     return _pattern(y.detach(), k, dim)
 
@@ -94,15 +93,20 @@ def _along_last(
 
 def _pattern(y: torch.Tensor, k: int, dim: int) -> torch.Tensor:
     """The pattern by operations of torch, on every device and under every transform."""
-    threshold = y.topk(k, dim=dim).values.narrow(dim, k - 1, 1)
+    largest = y.topk(k, dim=dim, sorted=False).values
+    threshold = largest.topk(1, dim=dim, largest=False).values  # amin would prefer NaN, which is the largest
     # Comparisons with NaN are False: "not below or equal" is what puts NaN above a threshold that is a number.
     # logical_not, not ~: the operator asks the CUDA driver for its device, which a fake tensor does not have.
     above = ((y <= threshold) | threshold.isnan()).logical_not()
-    equal = (y == threshold) | (y.isnan() & threshold.isnan())
     # A running count of at most the width; int32 takes half the memory of the default and holds any width below 2^31.
     counts = torch.int32 if y.shape[dim] < 2**31 else torch.int64
-    slots = k - above.sum(dim, keepdim=True, dtype=counts)
+    slots = _equal(largest, threshold).sum(dim, keepdim=True, dtype=counts)
+    equal = _equal(y, threshold)
     return above | (equal & (equal.cumsum(dim, dtype=counts) <= slots))
+
+
+def _equal(y: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
+    return (y == threshold) | (y.isnan() & threshold.isnan())
 
 
 def kwta(y: torch.Tensor, k: SupportsIndex, dim: SupportsIndex = -1) -> torch.Tensor:
@@ -144,10 +148,22 @@ def kwta(y: torch.Tensor, k: SupportsIndex, dim: SupportsIndex = -1) -> torch.Te
     tensor([ 1.,  0.,  2., -1.])
     """
     dim = _check_tensor(y, dim)
-    width, k = check_width_and_winners(y.shape[dim], k)
-    if _fast_pattern.usable(y, width):
+    _, k = check_width_and_winners(y.shape[dim], k)
+    if _fast_pattern.usable(y):
         return _along_last(_fast_pattern.activation, y, k, dim)
     return torch.where(_pattern(y.detach(), k, dim), y, 0)
+
+
+def kwta_of_samples(y: torch.Tensor, k: int) -> torch.Tensor:
+    """``kwta(y.flatten(1), k).reshape(y.shape)``, and on a CPU with the strides of ``y``: channels-last stays so.
+
+    Args:
+        y: a batch of samples, at least two dimensions.
+        k: number of winners of a sample.
+    """
+    if _fast_pattern.usable(y) and 1 <= k <= y.shape[1:].numel():
+        return _fast_pattern.activation(y, k, y.ndim - 1)
+    return kwta(y.flatten(1), k).reshape(y.shape)
 
 
 def lwta(y: torch.Tensor, group_size: SupportsIndex, dim: SupportsIndex = -1) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import SupportsFloat, SupportsIndex
 import torch
 from torch import nn
 
-from kwta_theory.activation import kwta, lwta
+from kwta_theory.activation import kwta, kwta_of_samples, lwta
 from kwta_theory.checks import InvalidArgumentError, check_integer, check_number, winners
 
 
@@ -67,8 +67,10 @@ class KWTA(nn.Module):
         """Return a tensor of the shape and dtype of ``y`` in which every sample keeps its ``k`` largest entries."""
         if not isinstance(y, torch.Tensor) or y.ndim == 0:
             raise InvalidArgumentError(f"y={y!r} is not allowed: KWTA takes a tensor of at least one dimension.")
-        samples = y if y.ndim == 1 else y.flatten(1)
-        return kwta(samples, _winners(f"{samples.shape[-1]}", self._ratio)).reshape(y.shape)
+        # A number already for all but torch.jit.trace, which makes a constant of it and warns.
+        width = int(y.shape[0] if y.ndim == 1 else y.shape[1:].numel())
+        k = _winners(f"{width}", self._ratio)
+        return kwta(y, k) if y.ndim == 1 else kwta_of_samples(y, k)
 
     def extra_repr(self) -> str:
         """The ratio, for ``print(model)``."""

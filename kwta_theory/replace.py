@@ -85,7 +85,8 @@ def replace_activations(model: nn.Module, factory: Callable[[], nn.Module]) -> R
     every module, device, hooks and keys of ``state_dict`` are kept (PReLU alone takes its parameters with it). A module
     in place (``nn.ReLU(inplace=True)``) becomes one that is not; a call in place is seen by the later code of the same
     ``forward``. In a ``GraphModule``, as always with torch.fx, plain numbers among the attributes are fixed at the
-    values that they had when it was recorded, and the other methods of the class are gone.
+    values that they had when it was recorded, and the other methods of the class are gone. The ``architecture`` that
+    :func:`kwta_theory.networks.build` leaves on a network names its activation, so the copy does not carry it on.
 
     Args:
         model: any ``nn.Module`` in eager mode; it may be an activation itself.
@@ -113,6 +114,7 @@ def replace_activations(model: nn.Module, factory: Callable[[], nn.Module]) -> R
     replacer = _Replacer(copy.deepcopy(model), factory)
     replacer.replace_modules()
     replacer.replace_calls()
+    replacer.forget_architecture()
     if replacer.modules + replacer.calls == 0:
         left = "".join(f" {sentence}" for sentence in replacer.unreplaced)
         raise InvalidArgumentError(
@@ -174,6 +176,15 @@ class _Replacer:
                 self.replace_held_functions(place, module)
             else:
                 self.rewrite(place, module, recorded_forward)
+
+    def forget_architecture(self) -> None:
+        """What is built by it anew would have the old activations, with parameters that fit all the same."""
+        carriers = [module for module in self.model.modules() if "architecture" in vars(module)]
+        if carriers:  # imported here, because it brings the data sets with it
+            from kwta_theory.networks.architectures import Architecture
+        for module in carriers:
+            if isinstance(module.architecture, Architecture):
+                del module.architecture
 
     @staticmethod
     def describe(name: str, module: nn.Module) -> str:

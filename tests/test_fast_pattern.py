@@ -1,15 +1,18 @@
-"""The compiled route of k-WTA on a CPU equals the operations of torch to the bit; when it must not be taken."""
+"""The fast routes of k-WTA on a CPU equal the operations of torch to the bit; when they must not be taken."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import importlib
 import math
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -23,19 +26,22 @@ from torch.overrides import BaseTorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
-from kwta_theory import _fast_pattern
+from kwta_theory import _fast_pattern, _fast_pattern_numpy
 from kwta_theory.activation import _pattern, activation_pattern, kwta
 from kwta_theory.modules import KWTA
-from kwta_theory.testing import layer_outputs_and_winners
+from kwta_theory.testing import layer_outputs_and_winners, reference_kwta
 
-numba = pytest.importorskip("numba")
-from kwta_theory import _fast_pattern_kernel as kernel  # noqa: E402
-
+KERNELS: list[ModuleType] = [_fast_pattern_numpy]
+if _fast_pattern.installed():
+    KERNELS.append(importlib.import_module("kwta_theory._fast_pattern_kernel"))
+kernel: Any = KERNELS[-1]
+compiled_only = pytest.mark.skipif(len(KERNELS) == 1, reason="numba is not installed")
+SAMPLE = 512  # of the compiled loop, see test_the_sizes_at_which_the_loops_change_their_way
 torch_warns_about_itself = pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning")
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INF, NAN = float("inf"), float("nan")
-# Around the sizes at which the kernel changes its way: FEW, BLOCK, the first sample, the largest sample.
-WIDTHS = [1, 2, 31, 32, 33, 63, 64, 65, 511, 512, 513, 527, 528, 8191, 8192, 8193, 12544]
+# Around the sizes at which the loops change their way: FEW, BLOCK, the first sample, the largest sample.
+WIDTHS = [1, 2, 7, 8, 9, 63, 64, 65, 511, 512, 513, 527, 528, 8191, 8192, 8193, 12544]
 
 
 def bits(y: torch.Tensor) -> torch.Tensor:
@@ -49,9 +55,30 @@ def selected(y: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def assert_equal_routes(y: torch.Tensor, k: int) -> None:
     """Mask and output along the last dimension, compared as bits: signs of zeros and NaN payloads count."""
     mask = _pattern(y, k, y.ndim - 1)
-    assert torch.equal(_fast_pattern.pattern(y, k), mask)
-    assert torch.equal(bits(_fast_pattern.activation(y, k)), bits(selected(y, mask)))
+    out = bits(selected(y, mask))
     assert (mask.sum(-1) == k).all()
+    for loops in KERNELS:
+        with mock.patch.object(_fast_pattern, "_kernel", lambda _, loops=loops: loops):
+            assert torch.equal(_fast_pattern.pattern(y, k), mask)
+            assert torch.equal(bits(_fast_pattern.activation(y, k)), out)
+
+
+def assert_equal_images(y: torch.Tensor, k: int, shape: tuple[int, ...]) -> None:
+    """The rows of ``y`` as images of this shape in both memory formats, outputs and derivatives, compared as bits."""
+    mask = _pattern(y, k, 1).view(-1, *shape)
+    images = y.view(-1, *shape)
+    layout = torch.channels_last if len(shape) == 3 else torch.channels_last_3d
+    upstream = images.flip(0)
+    for loops in KERNELS:
+        with mock.patch.object(_fast_pattern, "_kernel", lambda _, loops=loops: loops):
+            for layouts in ((layout, layout), (layout, torch.contiguous_format), (torch.contiguous_format, layout)):
+                leaf = images.contiguous(memory_format=layouts[0]).requires_grad_()
+                out = _fast_pattern.activation(leaf, k, len(shape))
+                assert out.stride() == leaf.stride()
+                assert torch.equal(bits(out), bits(selected(images, mask)))
+                assert torch.equal(bits(_fast_pattern.activation(leaf.detach(), k, len(shape))), bits(out))
+                (gradient,) = torch.autograd.grad(out, leaf, upstream.contiguous(memory_format=layouts[1]))
+                assert torch.equal(bits(gradient), bits(selected(upstream, mask)))
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -62,7 +89,7 @@ def rows(width: int, dtype: torch.dtype) -> torch.Tensor:
     """Rows made to break the search, each of this width."""
     generator = torch.Generator().manual_seed(width)
     place = torch.arange(width, dtype=torch.float64)
-    step = max(1, width // max(1, min(width // 16, kernel.SAMPLE)))
+    step = max(1, width // max(1, min(width // 16, SAMPLE)))
     special = torch.tensor([INF, -INF, NAN, -NAN, 0.0, -0.0, 1.0, -1.0, 5e-324, -5e-324, 1e-40, 6e-8, -6e-8, 6e4])
     information = torch.finfo(dtype)
     huge = torch.tensor([information.max, information.min, information.tiny, -information.tiny], dtype=torch.float64)
@@ -104,17 +131,49 @@ def test_equals_the_operations_of_torch(width: int, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_many_rows_with_and_without_ties(dtype: torch.dtype) -> None:
-    for width, count in ((6272, 40), (300, 400), (17, 2000)):
+    for width, count in ((6272, 40), (300, 400), (17, 2000), (3, 5000)):
         y = normal(count, width, dtype=dtype)
         for ratio in (0.01, 0.1, 0.5, 0.9):
             for values in (y, (4 * y).round(), (0.5 * y).round()):
                 assert_equal_routes(values, max(1, int(ratio * width)))
 
 
-@given(layer_outputs_and_winners(dtype=torch.float32))
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", [(2, 4, 4), (3, 5, 7), (64, 2, 2), (16, 1, 1), (1, 4, 4), (7, 9, 9), (3, 2, 4, 5)])
+def test_images_in_both_memory_formats(
+    shape: tuple[int, ...], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_fast_pattern, "SMALLEST", 1)
+    width = math.prod(shape)
+    for k in {1, max(1, width // 10), max(1, width // 2), width}:
+        assert_equal_images(rows(width, dtype), k, shape)
+        assert_equal_images(normal(20, width, dtype=dtype).round(), k, shape)
+
+
+@given(st.sampled_from(FLOATS).flatmap(layer_outputs_and_winners))
 @settings(max_examples=150, deadline=None)
 def test_equals_on_layers_made_to_break_an_activation(case: tuple[torch.Tensor, int]) -> None:
-    assert_equal_routes(*case)
+    y, k = case
+    assert_equal_routes(y, k)
+    reference = torch.tensor(reference_kwta(y.tolist(), k), dtype=y.dtype)
+    assert torch.equal(_fast_pattern.activation(y, k).nan_to_num(7.5), reference.nan_to_num(7.5))
+
+
+@given(
+    st.sampled_from(FLOATS),
+    st.lists(st.floats(width=16), min_size=1, max_size=12),
+    st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 5)),
+    st.integers(0, 2**32 - 1),
+    st.floats(0, 1),
+)
+@settings(max_examples=150, deadline=None)
+def test_equals_on_any_image(
+    dtype: torch.dtype, pool: list[float], shape: tuple[int, int, int], seed: int, share: float
+) -> None:
+    width = math.prod(shape)
+    choice = torch.randint(0, len(pool), (3, width), generator=torch.Generator().manual_seed(seed))
+    with mock.patch.object(_fast_pattern, "SMALLEST", 1):
+        assert_equal_images(torch.tensor(pool)[choice].to(dtype), max(1, math.ceil(share * width)), shape)
 
 
 @given(
@@ -134,9 +193,15 @@ def test_equals_on_any_bits(pool: list[int], width: int, seed: int, share: float
 def passes(y: torch.Tensor, k: int) -> int:
     _, infinity = _fast_pattern._BITS[y.dtype]
     out, marks = torch.empty_like(y), torch.empty(y.shape, dtype=torch.uint8)
-    return int(kernel.rows(bits(y).numpy(), bits(out).numpy(), marks.numpy(), infinity, k))
+    return int(kernel.rows(bits(y).numpy(), bits(out).numpy(), marks.numpy(), infinity, k, 1))
 
 
+@compiled_only
+def test_the_sizes_at_which_the_loops_change_their_way() -> None:
+    assert (kernel.FEW, kernel.BLOCK, kernel.SAMPLE, 16 * kernel.SMALLEST_SAMPLE) == (8, 64, SAMPLE, 512)
+
+
+@compiled_only
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("width", [512, 8192, 12544])
 def test_no_row_is_read_more_often_than_the_bits_allow(width: int, dtype: torch.dtype) -> None:
@@ -148,22 +213,31 @@ def test_no_row_is_read_more_often_than_the_bits_allow(width: int, dtype: torch.
         assert passes(normal(20, width, dtype=dtype), width // 10) <= 13
 
 
-def test_the_order_of_the_keys() -> None:
-    values = [-INF, -1.0, -1e-45, -0.0, 1e-45, 1.0, INF, NAN]
-    y = torch.tensor([*values, 0.0, -NAN], dtype=torch.float32)
-    keys = torch.empty(len(y), dtype=torch.int32)
-    kernel.order(bits(y).numpy(), 0x7F800000, keys.numpy())
-    assert (keys[:8].diff() > 0).all()
+@pytest.mark.parametrize("loops", KERNELS)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_order_of_the_keys(loops: Any, dtype: torch.dtype) -> None:
+    tiny = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
+    y = torch.tensor([-INF, -1.0, -tiny, -0.0, tiny, 1.0, INF, NAN, 0.0, -NAN], dtype=dtype)
+    array, infinity = bits(y).numpy(), _fast_pattern._BITS[dtype][1]
+    if loops is _fast_pattern_numpy:
+        keys = loops.order(array, infinity)
+    else:
+        keys = torch.empty_like(bits(y)).numpy()
+        loops.order(array, infinity, keys)
+    ordered = keys.astype(object)  # Python's integers, whose differences do not overflow
+    assert (ordered[1:8] > ordered[:7]).all()
     assert keys[3] == keys[8]
-    assert keys[7] == keys[9] == 2**31 - 1
-    assert keys[0] > -(2**31)
+    assert keys[7] == keys[9] == torch.iinfo(bits(y).dtype).max
+    assert keys[0] > torch.iinfo(bits(y).dtype).min
 
 
+@compiled_only
 def test_a_rank_that_is_not_among_the_keys() -> None:
     with pytest.raises(RuntimeError, match="no k-th largest among the keys"):
         kernel.kth_of_few(torch.tensor([1, 2]).numpy(), 5)
 
 
+@compiled_only
 def test_compiles_where_nothing_can_be_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     def njit(cache: bool = False, **options: Any) -> Callable[[Any], Any]:
         def decorate(function: Any) -> Any:
@@ -173,7 +247,7 @@ def test_compiles_where_nothing_can_be_kept_on_disk(monkeypatch: pytest.MonkeyPa
 
         return decorate
 
-    monkeypatch.setattr(numba, "njit", njit)
+    monkeypatch.setattr(importlib.import_module("numba"), "njit", njit)
     assert kernel.compiled(rows) == (rows, {"nogil": True, "error_model": "numpy"})
 
 
@@ -293,6 +367,7 @@ def test_channels_last_images_have_the_ties_of_their_units() -> None:
     last = y.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
     out = KWTA(0.1)(last)
     assert torch.equal(out, expected)
+    assert out.stride() == last.stride(), "no conversion, here and in the next layer"
     assert torch.equal(torch.autograd.grad(out.sum(), last)[0], (expected != 0).float())
     # Negative control: the order of memory would have given other winners.
     memory = slow_kwta(last.permute(0, 2, 3, 1).flatten(1), 102).reshape(6, 8, 8, 16).permute(0, 3, 1, 2)
@@ -329,12 +404,6 @@ def test_tensors_that_are_refused(name: str) -> None:
 
 def test_a_lazily_negated_tensor_is_right() -> None:
     assert torch.equal(kwta(lazily_negated(), 12), slow_kwta(-normal(64, 128), 12))
-
-
-def test_short_rows_are_refused() -> None:
-    y = normal(512, 16)
-    assert _fast_pattern.usable(y, 16)
-    assert not _fast_pattern.usable(y, 15)
 
 
 class Watch(TorchDispatchMode):
@@ -463,17 +532,29 @@ def test_autocast() -> None:
 # --- numba, threads, processes ----------------------------------------------------------------------------------------
 
 
+def test_which_loops_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = (1, _fast_pattern.SMALLEST_COMPILED - 1, _fast_pattern.SMALLEST_COMPILED, 10**6)
+    for here, expected in ((True, [0, 0, -1, -1]), (False, [0, 0, 0, 0])):
+        monkeypatch.setattr(_fast_pattern, "installed", lambda here=here: here and len(KERNELS) == 2)
+        assert [_fast_pattern._kernel(width) for width in widths] == [KERNELS[i] for i in expected]
+
+
 def test_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    y = normal(64, 128).requires_grad_()
-    expected = kwta(y, 12)
     monkeypatch.setattr(_fast_pattern, "installed", lambda: False)
+    monkeypatch.setattr(_fast_pattern_numpy, "rows", mock.Mock(wraps=_fast_pattern_numpy.rows))
+    monkeypatch.setattr(_fast_pattern_numpy, "masked", mock.Mock(wraps=_fast_pattern_numpy.masked))
+    y = normal(8, 1024).requires_grad_()
     out = kwta(y, 12)
-    assert is_fast(expected)
-    assert not is_fast(out)
-    assert torch.equal(out, expected)
+    assert is_fast(out)
+    assert torch.equal(out, slow_kwta(y, 12))
+    assert torch.equal(torch.autograd.grad(out.sum(), y)[0], activation_pattern(y, 12).float())
+    assert _fast_pattern_numpy.rows.call_count == 2  # type: ignore[attr-defined]
+    assert _fast_pattern_numpy.masked.call_count == 1  # type: ignore[attr-defined]
 
 
+@compiled_only
 def test_whether_numba_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    numba = importlib.import_module("numba")
     assert _fast_pattern.installed.__wrapped__()
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
     assert not _fast_pattern.installed.__wrapped__()

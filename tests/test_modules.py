@@ -165,6 +165,18 @@ def test_training_reaches_the_weights_of_the_winners_only() -> None:
     assert torch.equal(layer.bias.grad, pattern.float())
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning")
+@pytest.mark.parametrize("shape", [(6, 40), (6, 4, 5, 7), (40,), (64, 128)])
+def test_traced_modules_keep_k_and_not_the_winners(shape: tuple[int, ...]) -> None:
+    module = nn.Sequential(KWTA(0.1), LWTA(2))
+    y = outputs(*shape)
+    with pytest.warns(torch.jit.TracerWarning, match="Converting a tensor to a Python"):  # k is a constant
+        traced = torch.jit.trace(module, (y,))
+    assert torch.equal(traced(-y), module(-y))
+    if y.ndim > 1:
+        assert torch.equal(traced(y[:3]), module(y[:3])), "the batch is no constant"
+
+
 # torch scripts code of its own when the compiler is first used, and warns of having done so.
 @pytest.mark.filterwarnings("ignore:.torch.jit.script.:DeprecationWarning")
 @pytest.mark.skipif(shutil.which("gcc") is None and shutil.which("clang") is None, reason="torch.compile: no compiler")

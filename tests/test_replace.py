@@ -16,6 +16,7 @@ from torch import nn
 from kwta_theory.activation import kwta
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.modules import KWTA, LWTA
+from kwta_theory.networks.architectures import Architecture, build
 from kwta_theory.replace import ACTIVATIONS, Replacement, UnreplacedActivationWarning, replace_activations
 
 Call = Callable[[torch.Tensor], torch.Tensor]
@@ -402,3 +403,14 @@ def test_the_answer_cannot_be_changed() -> None:
     with pytest.raises(AttributeError, match="cannot assign"):
         replace_activations(nn.ReLU(), half).modules = 5  # type: ignore[misc]
     assert Replacement(nn.ReLU(), 1, 0).unreplaced == ()
+
+
+def test_a_network_does_not_carry_on_the_architecture_that_it_has_no_longer() -> None:
+    network = build(Architecture("mlp", "relu", width_factor=0.1))
+    pair = nn.Sequential(network, nn.ReLU())
+    pair.architecture = "of the user"  # type: ignore[assignment]
+    replaced = replace_activations(pair, half).model
+    assert isinstance(network.architecture, Architecture), "the model is left as it is"
+    assert not any(hasattr(module, "architecture") for module in replaced.modules() if module is not replaced)
+    assert replaced.architecture == "of the user"
+    assert not hasattr(replace_activations(network, half).model, "architecture")
