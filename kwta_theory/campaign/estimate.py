@@ -16,6 +16,9 @@ ANYTIME = "anytime-valid"
 ASYMPTOTIC = "asymptotic"
 # Trials at which the asymptotic interval is about as narrow as it can be.
 _TIGHTEST = 1000
+# Of the sum of squares: what rounding of equal values can leave of a variance. Squares, their sum and the sum are each
+# rounded once, by 2^-53 at most, and the sum counts twice.
+_ROUNDING = 2.0**-50
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,19 @@ def asymptotic_sequence(tally: Tally, name: str, error: float) -> Interval:
     With the sample deviation in place of ``s`` it holds asymptotically for every law with a little more than two
     moments (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, Ann. Statist. 52, 2024, Theorem 2.2).
 
+    Values that are all equal have no spread to set an interval by, and do not show that there is none: a value that
+    appears once in a thousand trials is mostly not among the first hundred, and nothing bounds it. They get the whole
+    line. (Their sample variance is 0 up to rounding, which is told from a deviation of some 3e-8 of their size.)
+
     Returns:
-        The interval; the whole line below two trials.
+        The interval; the whole line for equal values and below two trials.
+
+    >>> from kwta_theory.campaign import Moments
+    >>> asymptotic_sequence(Tally(160, {}, {"jumps": Moments()}), "jumps", 0.05)
+    Interval(lower=-inf, upper=inf)
     """
     n = tally.trials
-    if n < 2:
+    if n < 2 or tally.variance(name) * (n - 1) <= _ROUNDING * float(tally.moments[name].squares):
         return Interval(-math.inf, math.inf)
     logarithm = -2 * math.log(error)
     weight = n * (logarithm + math.log(logarithm + 1)) / _TIGHTEST  # n r^2, nearly the best r for 1000 trials

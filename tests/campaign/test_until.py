@@ -4,11 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 from kwta_theory.campaign import Moments, Tally, Task, Until, estimate
 from kwta_theory.campaign.estimate import asymptotic_sequence
 from kwta_theory.checks import InvalidArgumentError
-from kwta_theory.confidence import confidence_sequence
+from kwta_theory.confidence import Interval, confidence_sequence
 
 COIN = Task.of("coin", p=0.5, chunk_trials=10)
 HEADS, LEVEL, SCORE = COIN.outcomes
@@ -147,3 +150,44 @@ def test_the_asymptotic_sequence_is_its_formula():
     # About 1.6 times the fixed interval where it is tightest: the price of looking.
     assert 1.3 < radius / (1.96 * s / math.sqrt(n)) < 1.9
     assert asymptotic_sequence(Tally(1, {}, {"v": Moments(1, 1)}), "v", 0.05).width == math.inf
+
+
+def coverage(trials, probability, interval):
+    """Of a mean of values 1 with a small probability, else 0, enumerated over how many ones there are."""
+    ones = np.arange(trials + 1)
+    law = stats.binom(trials, probability)
+    held = [interval(Tally(trials, {}, {"v": Moments(int(n), int(n))})) for n in ones]
+    return float(sum(law.pmf(n) for n, found in zip(ones, held, strict=True) if probability in found))
+
+
+@pytest.mark.parametrize("trials", [2, 10, 150, 1000])
+def test_equal_values_claim_nothing(trials):
+    # Half of the runs of so many trials see only zeros. Enumerated, so no allowance for chance.
+    probability = 1 - 0.5 ** (1 / trials)
+    assert coverage(trials, probability, lambda tally: asymptotic_sequence(tally, "v", 0.05)) >= 0.95
+
+    def zero_wide(tally):  # the control: the same formula without the refusal
+        spread = tally.variance("v") > 0
+        return asymptotic_sequence(tally, "v", 0.05) if spread else Interval(tally.mean("v"), tally.mean("v"))
+
+    assert coverage(trials, probability, zero_wide) <= 0.5
+
+
+@given(st.floats(1e-100, 1e100), st.sampled_from([-1.0, 1.0]), st.lists(st.integers(1, 50), min_size=1, max_size=5))
+def test_the_rounding_of_equal_values_is_no_spread(size, sign, chunks):
+    value = sign * size
+    count = sum(Tally(n, {}, {"v": Moments.of([value] * n)}) for n in chunks)
+    assert asymptotic_sequence(count, "v", 0.05).width == math.inf
+    # Values that do differ, by a part in a million, are told from rounding.
+    other = count + Tally(2, {}, {"v": Moments.of([value, value * (1 + 1e-5 * count.trials**0.5)])})
+    found = asymptotic_sequence(other, "v", 0.05)
+    assert 0 < found.width < 1e-2 * size
+    assert found.lower < value < found.upper
+
+
+def test_equal_values_never_meet_a_relative_error():
+    value = Task(COIN.estimator, 1, {}, 10, (SCORE,))
+    equal = Tally(10**6, {"heads": 1}, {"level": Moments(1, 1), "score": Moments(2 * 10**6, 4 * 10**6)})
+    assert estimate(equal, SCORE).value == 2.0
+    assert estimate(equal, SCORE).relative_error == math.inf
+    assert Until(relative_error=0.9, trials=10**6).met(value, equal) == "trials"
