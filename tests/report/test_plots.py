@@ -93,6 +93,16 @@ def test_a_mean_without_bounds_has_no_never():
     assert len(bars) == 2
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.parametrize("ends", [(-math.inf, math.inf), (0.5, math.inf), (-math.inf, 2.0)])
+def test_an_interval_without_ends_is_no_point(scale, ends):
+    axis = axis_of(scale)
+    plots.marks(axis, [(1.0, 1.0, *ends), (2.0, 1.0, 0.5, 1.5)], bounded=False)
+    points, bars = drawn(axis)
+    assert points == {"o": [(2.0, 1.0)], "v": [], "^": []}
+    assert bars == [(2.0, 0.5, 1.5)]
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InvalidArgumentError, match="x has 2 values and there are 1 rows"):
         plots.estimates(axis_of(), [1, 2], [row(3)])
