@@ -23,9 +23,7 @@ from torch import nn
 from kwta_theory import __version__, seeding
 from kwta_theory.attacks import suites
 from kwta_theory.attacks.foolbox_attacks import CARLINI_WAGNER, DEEPFOOL, MIM, PGD_20, PGD_40, Foolbox
-from kwta_theory.attacks.gradients import Averaged
-from kwta_theory.attacks.surrogate import Surrogate
-from kwta_theory.attacks.transfer import Persistent, Transfer, weights_digest
+from kwta_theory.attacks.transfer import Transfer, weights_digest
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.confidence import clopper_pearson
 from kwta_theory.networks import Dataset, load
@@ -211,7 +209,7 @@ def measured(line: Line, bench: Bench) -> list[Row]:
         source = bench.network(wanted)
         pgd = line.attacks.get("pgd") or colour_attacks(line.epsilon)["pgd"]
         found[column] = _attacked(line, model, Transfer(f"{pgd.name} from {wanted.title}", source, pgd), bench)
-        strong = Persistent("wide+noise", gradient=Surrogate("wide", Averaged(1, 0.25)))
+        strong = suites.persistent()
         hard.append(_attacked(line, model, Transfer(f"{strong.name} from {wanted.title}", source, strong), bench))
     worst = min(found.values(), key=lambda told: told["correct"])
     everything = [*found.values(), *hard]

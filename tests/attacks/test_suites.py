@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from kwta_theory.attacks import foreign, suites
+from kwta_theory.attacks import FiniteDifference, foreign, suites
+from kwta_theory.attacks.gradients import TRAMER_PAIRS
 from kwta_theory.attacks.suites import SUITES, suite
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.networks import Architecture, load
@@ -70,7 +71,7 @@ def test_the_adaptive_suite_breaks_a_masked_gradient_and_the_papers_does_not(net
 def test_names_and_order():
     names = {name: [attack.name for attack in suite(name, "mnist")] for name in SUITES}
     assert names["paper"] == ["pgd-20", "cw", "deepfool", "mim"]
-    assert names["adaptive"][0] == "wide+noise"
+    assert names["adaptive"] == ["wide+noise", "corners", "square"]
     assert names["full"] == [*names["paper"], *names["adaptive"], "finite-differences", "autoattack"]
     assert suite("paper", "cifar10")[0].name == "pgd-40"
     assert all(len(set(found)) == len(found) for found in names.values())
@@ -88,12 +89,39 @@ def test_sources_add_transfers():
 
 def test_the_backbone_is_what_it_is_said_to_be():
     backbone = suites.wide_with_noise()
-    assert (backbone.steps, backbone.restarts, backbone.loss) == (100, 5, "margin")
+    assert (backbone.steps, backbone.restarts, backbone.loss) == (100, 2, "margin")
     assert (backbone.gradient.name, backbone.gradient.inner.copies, backbone.gradient.inner.deviation) == (
         "wide",
         1,
         0.25,
     )
+
+
+def test_corners_are_where_every_step_ends():
+    seen = []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return torch.stack([x.flatten(1).sum(1) * 0 + 1, x.flatten(1).sin().sum(1) * 1e-6], 1)
+
+    attack = suites.corners()
+    image = torch.full((1, 1, 4, 4), 0.5)
+    attack.run(Watched(), image, torch.tensor([0]), 0.25)
+    moved = torch.cat(seen[2:102]) - image  # after the image itself and the random start
+    assert ((moved.abs() - 0.25).abs() < 1e-6).all()
+    assert attack.gradient.name == "relu"
+
+
+def test_the_samples_of_finite_differences_grow_to_the_stated_budget():
+    attack = suites.finite_differences()
+    assert attack.budget == 16_960 + 50 + 2  # the iterates, the image and the end
+    published = attack.but(steps=100, gradient=FiniteDifference(TRAMER_PAIRS, deviation=1.0))
+    assert published.budget == 1_222_000 + 100 + 2
 
 
 def test_missing_packages(monkeypatch):

@@ -14,6 +14,7 @@ import pytest
 import scipy.io
 
 from kwta_theory.attacks import Ascent
+from kwta_theory.attacks.transfer import Persistent
 from kwta_theory.networks.training import EPSILON
 from kwta_theory.robustness import paper, table_files, table_script, tables
 
@@ -124,7 +125,7 @@ def test_plan_and_help_need_no_data(name, capsys, tmp_path):
     assert table_script.main(table, ["--scale", "paper", "--plan", "--results", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "on all test images" in out
-    assert out.count("adaptive: wide+noise, square") == len(lines(name, "paper"))
+    assert out.count("adaptive: wide+noise, corners, square") == len(lines(name, "paper"))
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(SystemExit) as left:
         table_script.main(table, ["--help"])
@@ -184,7 +185,7 @@ def test_the_scale_of_the_paper_runs_from_end_to_end(name, tmp_path, monkeypatch
         )
 
     monkeypatch.setattr(tables, "adaptive_attacks", lambda: (Ascent("short", steps=2),))
-    monkeypatch.setattr(tables, "Persistent", functools.partial(tables.Persistent, steps=2))
+    monkeypatch.setattr(tables.suites, "persistent", functools.partial(Persistent, "short", steps=2))
     few = dataclasses.replace(table, plan=plan)
     arguments = ["--scale", "paper", "--data-dir", str(tmp_path), "--results", str(tmp_path / "r"), "--n", "4"]
     assert table_script.main(few, [*arguments, "--device", "cpu"]) == 0
