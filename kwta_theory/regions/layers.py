@@ -101,9 +101,20 @@ class Winners:
         if self.k >= value.shape[1] or len(value) == 0:
             none = noise[:0]
             return Changes(none.long(), none, none)
-        rows = _Rows(value, slope, self._each(pieces.centre), self._each(noise), self.k)
-        row, t, reach = rows.changes(self._each(pieces.low), self._each(pieces.high))
-        return Changes(row // groups, t, reach)
+        noise, spread = self._each(noise), slope.abs() * self._each(pieces.half)[:, None]
+        won = winners(value, slope, self._each(pieces.half), noise, self.k)
+        least = (value - spread).masked_fill_(~won, torch.inf).amin(1)
+        most = (value + spread).masked_fill_(won, -torch.inf).amax(1)
+        open_ = (least < most).nonzero().squeeze(1)
+        value, slope, won, noise = value[open_], slope[open_], won[open_], noise[open_]
+        # What wins against every loser on the whole piece, or loses to every winner, stays as it is.
+        reaches = (
+            torch.where(won, most[open_, None] - value, value - least[open_, None]) >= -spread[open_] - noise[:, None]
+        )
+        value, slope, k = _gather(value, slope, reaches, (won & reaches).sum(1))
+        centre, low, high = (self._each(part)[open_] for part in (pieces.centre, pieces.low, pieces.high))
+        row, t, reach = _Rows(value, slope, centre, noise, k).changes(low, high)
+        return Changes(open_[row] // groups, t, reach)
 
     def pattern(self, z: torch.Tensor, pieces: Pieces, noise: torch.Tensor) -> torch.Tensor:
         """1 for winners, 0 for losers; for pooling, the place of the winner in its window."""
@@ -145,6 +156,23 @@ def winners(value: torch.Tensor, slope: torch.Tensor, half: torch.Tensor, noise:
     return above | (equal & (equal.cumsum(1) <= slots))
 
 
+def _gather(
+    value: torch.Tensor, slope: torch.Tensor, chosen: torch.Tensor, winners_of_row: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Rows of the chosen entries only, and how many of them win: filled up with what never wins, or always does."""
+    if len(value) == 0:
+        return value, slope, 0
+    size, k = int(chosen.sum(1).max()), int(winners_of_row.max())
+    row, unit = chosen.nonzero(as_tuple=True)
+    place = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
+    values = value.new_full((len(value), size + k), -torch.inf)
+    slopes = value.new_zeros(values.shape)
+    values[row, place], slopes[row, place] = value[row, unit], slope[row, unit]
+    always = torch.arange(k, device=row.device) < k - winners_of_row[:, None]
+    values[:, size:].masked_fill_(always, torch.inf)
+    return values, slopes, k
+
+
 class _Rows:
     """Rows of entries ``value + slope (t - centre)`` of which the ``k`` largest are wanted as ``t`` moves.
 
@@ -166,7 +194,7 @@ class _Rows:
         of at most half the length. So it ends, whatever the ties.
         """
         row = torch.arange(len(low), device=low.device)
-        found = []
+        found = [(row[:0], low[:0], low[:0])]
         while len(row):
             middle, half = (low + high) / 2, (high - low) / 2
             value, slope, noise = self._at(row, middle), self.slope[row], self.noise[row]

@@ -106,7 +106,7 @@ def line_regions(
     *,
     patterns: bool = False,
     tolerance: SupportsFloat = TOLERANCE,
-    memory: SupportsIndex = 2**30,
+    memory: SupportsIndex = 2**27,
     device: Device | None = None,
 ) -> tuple[LineRegions, ...]:
     """Every linear region of a network on the segments from ``start`` to ``end``, with the jumps between them.
@@ -149,6 +149,7 @@ def line_regions(
         patterns: also return the pattern of every layer in every region.
         tolerance: as above, in (0, 1e-3].
         memory: about how many bytes the tensors of a pass may take; longer lists of pieces are split.
+            Little is faster than much, as long as it holds some dozens of pieces: it stays in the caches.
         device: where to compute; None for the device of the model's parameters.
 
     Returns:
