@@ -5,6 +5,8 @@ Table 4 shows after 4,000 images of MNIST stands after fifteen times as many: th
 k-WTA-0.1, naturally trained and adversarially, under the attack of Appendix D.4 and the adaptive suite.
 Epsilon is not MNIST's 0.3: strokes on black survive that, but shirts, pullovers and coats differ by shades of grey
 and a ball of 0.3 lets one be drawn over another; 0.1 is usual for this set (Wong & Kolter 2018).
+Seen (500 test images, one training of each): naturally trained both networks keep nothing. Trained adversarially
+PGD-20 leaves 69.6 % of ReLU and 66.8 % of k-WTA, all attacks together 68.4 and 37.2 %.
 The images are read from --data-dir or from where Debian's package dataset-fashion-mnist puts them.
 """
 
