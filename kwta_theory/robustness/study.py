@@ -26,14 +26,14 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from kwta_theory import checks, seeding
-from kwta_theory.attacks import Ascent, Averaged, Surrogate
+from kwta_theory.attacks import Ascent, suites
 from kwta_theory.confidence import clopper_pearson
 from kwta_theory.networks import Architecture, Dataset, DatasetError, load
 from kwta_theory.networks.training import CHECKPOINT, CheckpointError, Options, TrainingError, load_network, train
 from kwta_theory.report import files, plots
 from kwta_theory.report.experiment import INTERRUPTED, as_csv
 from kwta_theory.robustness import zoo
-from kwta_theory.robustness.evaluation import evaluate
+from kwta_theory.robustness.evaluation import Attack, evaluate
 
 Row = dict[str, Any]
 ERROR = 0.05
@@ -58,8 +58,7 @@ class Settings:
         stage_epochs: epochs at each further one.
         direct_epochs: of natural training at one ratio; None for the preset's.
         adversarial_epochs: of adversarial training at one ratio; None for the preset's.
-        restarts: of the adaptive attack.
-        steps: of each of its restarts.
+        adaptive: the attacks beside PGD that are made for discontinuous networks.
         lines: images on which roughness is measured.
         cells: in which each of its lines is cut.
     """
@@ -76,21 +75,19 @@ class Settings:
     stage_epochs: int = 2
     direct_epochs: int | None = None
     adversarial_epochs: int | None = None
-    restarts: int = 5
-    steps: int = 100
+    adaptive: tuple[Attack, ...] = suites.suite("adaptive")
     lines: int = 20
     cells: int = 512
 
     @property
-    def attacks(self) -> tuple[Ascent, Ascent]:
-        """PGD-20 as in Section 4.2, and the adaptive attack.
+    def pgd(self) -> Ascent:
+        """PGD-20 as in Section 4.2: random start, steps of a tenth of epsilon, as 0.003 of 0.031 in Appendix D.1."""
+        return Ascent("PGD-20", steps=20, step_size=0.1, loss="cross-entropy")
 
-        PGD: 20 steps of a tenth of epsilon from a random start, as 0.003 of 0.031 in Appendix D.1. Adaptive: the mask
-        of the 2k largest in the backward pass, at one Gaussian copy of each iterate (:mod:`kwta_theory.attacks`).
-        """
-        pgd = Ascent("PGD-20", steps=20, step_size=0.1, loss="cross-entropy")
-        gradient = Surrogate("wide", Averaged(1, 0.25))
-        return pgd, Ascent("adaptive", steps=self.steps, restarts=self.restarts, gradient=gradient)
+    @property
+    def adaptive_names(self) -> str:
+        """For a person."""
+        return ", ".join(attack.name for attack in self.adaptive)
 
 
 SMALL = Settings(
@@ -103,8 +100,6 @@ SMALL = Settings(
     first_epochs=8,
     stage_epochs=4,
     adversarial_epochs=16,
-    restarts=2,
-    steps=50,
 )
 PAPER = Settings(
     "paper",
@@ -278,15 +273,16 @@ class Study:
 
 
 def robustness(run: Run, model: nn.Module) -> tuple[Row, dict[str, torch.Tensor]]:
-    """How many of the test images a network classifies correctly, without an attack and under both attacks.
+    """How many of the test images a network classifies correctly, without an attack and under attack.
 
     Returns:
         A row with ``n`` and for each of ``standard``, ``pgd`` and ``adaptive`` the share, ``_lower`` and ``_upper``
         (exact binomial, each at level 0.95); and the truth values for each image. ``adaptive`` is what is left after
-        PGD and the adaptive attack, image by image: an upper bound of the robust accuracy.
+        PGD and the adaptive attacks, image by image: an upper bound of the robust accuracy.
     """
     images, labels = run.images()
-    found = evaluate(model, images, labels, run.settings.attacks, run.settings.epsilon, seed=run.seed)
+    attacks = [run.settings.pgd, *run.settings.adaptive]
+    found = evaluate(model, images, labels, attacks, run.settings.epsilon, seed=run.seed)
     right = {"standard": found.clean, "pgd": found.rows[0].robust, "adaptive": found.worst}
     row: Row = {"n": found.n, "epsilon": run.settings.epsilon}
     for name, values in right.items():
@@ -302,7 +298,6 @@ def points(rows: Sequence[Row], x: str, name: str) -> list[tuple[float, float, f
 
 def attack_note(run: Run, rows: Sequence[Row], *, bars: bool = True) -> str:
     """The sentences that belong below every accuracy; without bars the largest distance to an interval's end."""
-    adaptive = run.settings.attacks[1]
     widest = max(abs(row[f"{name}_{end}"] - row[name]) for row in rows for name in COLUMNS for end in ENDS)
     shown = (
         "Bars: exact binomial intervals" if bars else f"Accuracies: +-{widest:.2f} at most, exact binomial intervals"
@@ -310,8 +305,8 @@ def attack_note(run: Run, rows: Sequence[Row], *, bars: bool = True) -> str:
     return (
         f"{run.data.description}; n = {rows[0]['n']} test images, epsilon {run.settings.epsilon:g} (maximum norm), "
         f"seed {run.seed}, one training for each network. {shown} at level {1 - ERROR:g} for "
-        "the images, each on its own; they do not cover the noise of training. Adaptive: left after PGD-20 and "
-        f"{adaptive.restarts} restarts of {adaptive.steps} steps with the wide backward pass at a Gaussian copy."
+        "the images, each on its own; they do not cover the noise of training. Adaptive: left, image by image, after "
+        f"PGD-20, {run.settings.adaptive_names}."
     )
 
 
@@ -367,10 +362,9 @@ def planned(study: Study, run: Run) -> str:
         if recipe.sparsity_ratios:
             line += f", ratio {recipe.sparsity_ratio(0):g}, then down to {recipe.sparsity_ratio(last - 1):g}"
         text.append(line)
-    pgd, adaptive = settings.attacks
     text.append(
         f"{study.name}: {len(set(wanted))} networks, attacked on {settings.images:,} test images: epsilon "
-        f"{settings.epsilon:g}; {pgd.name}; adaptive: {adaptive.restarts} restarts of {adaptive.steps} steps"
+        f"{settings.epsilon:g}; {settings.pgd.name}; adaptive: {settings.adaptive_names}"
     )
     return "\n".join(text) + "\n"
 

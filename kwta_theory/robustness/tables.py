@@ -124,7 +124,9 @@ SMALL_EPOCHS = {"natural": 12, "at": 12, "trades": 12, "free": 6}
 def colour_network(model: str, data: str, method: str, activation: str, scale: str, seed: int) -> Training:
     """A network of Tables 1 to 3; at small scale one of fewer channels, on the digits, whatever the data.
 
-    k-WTA-0.1 is trained incrementally where the paper does so: without an adversary.
+    k-WTA-0.1 is trained incrementally where the paper does so: without an adversary. VGG-19, which has no shortcuts, does
+    not learn at the rate of the others at small scale (27 % of the test images right after 12 epochs); at a fifth of it
+    it does.
 
     >>> colour_network("resnet18", "cifar10", "natural", "kwta-0.1", "small", 0).title
     'digits resnet18 x0.25 kwta-0.1 natural, seed 0'
@@ -132,9 +134,10 @@ def colour_network(model: str, data: str, method: str, activation: str, scale: s
     if scale == "paper":
         return training(model, data, method, activation=activation, scale="paper", seed=seed)
     slowly = method == "natural" and activation == "kwta-0.1"
+    rates = {"learning_rates": ((0, 0.01), (9, 0.001))} if model == "vgg19" else {}
     return training(
         model, SMALL_DATA, method, activation=activation, scale="small", seed=seed, width_factor=SMALL_WIDTHS[model],
-        epochs=SMALL_EPOCHS[method] + 4 * slowly, incremental_ratios=slowly,
+        epochs=SMALL_EPOCHS[method] + 4 * slowly, incremental_ratios=slowly, **rates,
     )  # fmt: skip
 
 

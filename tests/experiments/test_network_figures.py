@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from kwta_theory.attacks import Ascent
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.report import plots
 from kwta_theory.robustness import study, surfaces
@@ -25,7 +26,7 @@ RATIOS = (0.2, 0.15, 0.1, 0.05)
 def tiny(settings: study.Settings) -> study.Settings:
     return dataclasses.replace(
         settings, networks=(("mlp", 0.25), ("mlp", 0.2)), images=30, ratios=RATIOS, larger=(0.4,), first_epochs=4,
-        stage_epochs=1, direct_epochs=2, adversarial_epochs=2, restarts=1, steps=2, lines=2, cells=16,
+        stage_epochs=1, direct_epochs=2, adversarial_epochs=2, adaptive=(Ascent("short", steps=2),), lines=2, cells=16,
     )  # fmt: skip
 
 
@@ -118,7 +119,7 @@ def test_the_paper_s_settings_are_the_paper_s():
     assert study.PAPER.ratios[:2] == (0.2, 0.195)
     assert (study.PAPER.first_epochs, study.PAPER.stage_epochs) == (50, 2)
     assert [name for name, _ in study.PAPER.networks] == ["resnet18", "densenet121", "wrn-22-10"]
-    assert study.PAPER.attacks[0].steps == 20
+    assert study.PAPER.pgd.steps == 20
 
 
 def run_at(networks: Path, **changes) -> study.Run:
@@ -155,7 +156,9 @@ def test_attacks_count_images_and_options_count(tmp_path):
     assert bool((right["adaptive"] <= right["pgd"]).all())
     weak = dataclasses.replace(run, settings=dataclasses.replace(run.settings, epsilon=0.0))
     assert study.robustness(weak, model)[0]["adaptive"] == row["standard"]
-    strong = dataclasses.replace(run, settings=dataclasses.replace(run.settings, epsilon=0.9, steps=10))
+    strong = dataclasses.replace(
+        run, settings=dataclasses.replace(run.settings, epsilon=0.9, adaptive=(Ascent("short", steps=10),))
+    )
     assert study.robustness(strong, model)[0]["adaptive"] < row["standard"]
 
 

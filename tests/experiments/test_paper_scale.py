@@ -78,7 +78,8 @@ def test_a_figure_runs_from_published_files_and_trains_what_its_plan_says(name, 
     monkeypatch.setattr(surfaces, "common", lambda *_: [0, 1])  # nothing is learned from noise
     tiny = dataclasses.replace(
         study.PAPER, networks=(("resnet18", 0.03), ("mlp", 0.1)), images=10, ratios=RATIOS, larger=(0.4,),
-        first_epochs=2, stage_epochs=1, direct_epochs=2, adversarial_epochs=1, restarts=1, steps=1, lines=2, cells=4,
+        first_epochs=2, stage_epochs=1, direct_epochs=2, adversarial_epochs=1, lines=2, cells=4,
+        adaptive=(Ascent("short", steps=1),),
     )  # fmt: skip
     monkeypatch.setattr(surfaces, "SAMPLES", 3)
     monkeypatch.setattr(surfaces, "landscape", lambda *given, f=surfaces.landscape: f(*given, samples=3))
