@@ -124,9 +124,9 @@ SMALL_EPOCHS = {"natural": 12, "at": 12, "trades": 12, "free": 6}
 def colour_network(model: str, data: str, method: str, activation: str, scale: str, seed: int) -> Training:
     """A network of Tables 1 to 3; at small scale one of fewer channels, on the digits, whatever the data.
 
-    k-WTA-0.1 is trained incrementally where the paper does so: without an adversary. VGG-19, which has no shortcuts, does
-    not learn at the rate of the others at small scale (27 % of the test images right after 12 epochs); at a fifth of it
-    it does.
+    k-WTA-0.1 is trained incrementally where the paper does so: without an adversary. VGG-19, which has no shortcuts,
+    does not learn at the rate of the others at small scale (27 % of the test images right after 12 epochs); at a fifth
+    of it it does.
 
     >>> colour_network("resnet18", "cifar10", "natural", "kwta-0.1", "small", 0).title
     'digits resnet18 x0.25 kwta-0.1 natural, seed 0'

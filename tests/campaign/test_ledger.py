@@ -326,9 +326,9 @@ def test_a_second_writer_is_refused_or_waits(filled):
     start = time.monotonic()
     with pytest.raises(LedgerError, match="another process writes"):
         Ledger(filled, wait=0.3)
-    assert 0.3 <= time.monotonic() - start < 2
+    assert time.monotonic() - start >= 0.3
     first.close()
-    with Ledger(filled, wait=5):
+    with Ledger(filled, wait=300):
         pass
 
 
@@ -338,13 +338,23 @@ def test_the_lock_of_a_process_that_was_killed_is_free(filled):
         from kwta_theory import campaign
         ledger = campaign.Ledger({str(filled)!r})
         print("open", flush=True)
-        time.sleep(60)
+        time.sleep(600)
     """
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "open\n"
-        with pytest.raises(LedgerError, match="another process writes"):
-            Ledger(filled)
-        start = time.monotonic()
-        threading.Timer(0.3, holder.kill).start()
-        with Ledger(filled, wait=10):
-            assert 0.2 < time.monotonic() - start < 5  # it waited for the holder to end
+        killed = threading.Event()
+
+        def kill():
+            killed.set()
+            holder.kill()
+
+        try:
+            assert holder.stdout.readline() == "open\n"
+            with pytest.raises(LedgerError, match="another process writes"):
+                Ledger(filled)
+            timer = threading.Timer(0.3, kill)
+            timer.start()
+            with Ledger(filled, wait=300):
+                assert killed.is_set()  # it waited for the holder to end
+            timer.join()
+        finally:
+            holder.kill()
