@@ -119,7 +119,7 @@ def use(monkeypatch):
 
 
 class Clock:
-    """Stands in for the module ``time``: it goes on by ``step`` seconds whenever it is read, and where it is told to."""
+    """Stands in for the module ``time``: it goes on by ``step`` seconds whenever it is read."""
 
     def __init__(self, step=0.0):
         self.now, self.step = 1000.0, step
@@ -132,6 +132,12 @@ class Clock:
 
     def sleep(self, seconds):
         self.now += seconds
+
+    def rule(self, monkeypatch):
+        """Let runs go by this clock."""
+        begin = runner._Run
+        monkeypatch.setattr(runner, "time", self)
+        monkeypatch.setattr(runner, "_Run", lambda *arguments: begin(*arguments, started=self.now))
 
 
 def table(path, folder):
@@ -293,7 +299,7 @@ def test_several_rules_mean_whichever_comes_first(tmp_path, coins):
 
 
 def test_a_time_limit_decides_only_how_long_the_prefix_is(tmp_path, coins, monkeypatch):
-    monkeypatch.setattr(runner, "time", Clock(step=0.01))
+    Clock(step=0.01).rule(monkeypatch)
     (short,) = campaign.run(coins[:1], tmp_path / "l.db", Until(seconds=0.15), seed=3)
     assert short.met is None
     assert 0 < short.chunks <= 15  # the clock is read at least once for each
@@ -381,7 +387,7 @@ def test_reports_say_where_every_task_stands(tmp_path, coins, monkeypatch):
 @pytest.mark.parametrize(("takes", "reports"), [(0.0, 4), (0.05, 2)])
 def test_reports_are_rare_when_they_are_slow(takes, reports, tmp_path, coins, monkeypatch):
     clock = Clock(step=0.001)
-    monkeypatch.setattr(runner, "time", clock)
+    clock.rule(monkeypatch)
     seen = []
 
     def report(statuses):
