@@ -1,6 +1,28 @@
 """The exact linear regions of a network: where its activations change their patterns, and how far it jumps there."""
 
 from kwta_theory.regions.events import line_regions_by_events
+from kwta_theory.regions.first_layer import first_layer_distance
 from kwta_theory.regions.lines import LineRegions, line_regions
+from kwta_theory.regions.statistics import (
+    Lines,
+    LineSample,
+    RegionStatistics,
+    data_lines,
+    gradient_lines,
+    random_lines,
+    region_statistics,
+)
 
-__all__ = ["LineRegions", "line_regions", "line_regions_by_events"]
+__all__ = [
+    "LineRegions",
+    "LineSample",
+    "Lines",
+    "RegionStatistics",
+    "data_lines",
+    "first_layer_distance",
+    "gradient_lines",
+    "line_regions",
+    "line_regions_by_events",
+    "random_lines",
+    "region_statistics",
+]
