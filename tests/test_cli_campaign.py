@@ -521,7 +521,7 @@ def test_a_closed_pipe_ends_quietly(ledger):
     process.stdout.close()  # before the command has started: every write of it fails
     with process.stderr as errors:
         assert errors.read() == ""
-    assert process.wait(60) in (1, 141)
+    assert process.wait(300) in (1, 141)
 
 
 def test_interrupting_two_workers_keeps_everything_and_resumes_to_the_same_numbers(tmp_path):
@@ -535,13 +535,13 @@ def test_interrupting_two_workers_keeps_everything_and_resumes_to_the_same_numbe
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while chunks(path) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
-    output, errors = process.communicate(timeout=60)
-    assert time.monotonic() - sent < 4  # two seconds, and as many again for a machine that is shared
+    output, errors = process.communicate(timeout=300)
+    assert time.monotonic() - sent < 4 * crowding()  # two seconds, and as many again for a machine that is shared
     assert process.returncode == 130
     assert errors.splitlines()[-1] == f"kwta sweep: interrupted; what was finished is kept in {str(path)!r}."
     assert "Traceback" not in errors
@@ -561,6 +561,11 @@ def chunks(path: Path) -> int:
         return 0
     with campaign.Ledger(path, write=False) as opened:
         return sum(total.chunks for task in opened.tasks() for total in opened.totals(task))
+
+
+def crowding() -> float:
+    """How many processes want each processor; at least one."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def in_terminal(arguments: list[str], *, interrupt_at: bytes = b"", variables: dict[str, str] | None = None):
@@ -610,7 +615,7 @@ def test_a_terminal_shows_one_live_table_and_is_left_sane_after_ctrl_c(tmp_path)
     arguments += ["--until", "trials=1e7"]
     output, code, sane, took = in_terminal(arguments, interrupt_at=rb"time left \d")
     assert code == 130
-    assert took < 4
+    assert took < 4 * crowding()
     assert sane
     assert output.count("\x1b[?25l") == output.count("\x1b[?25h") == 1  # the cursor is hidden, and comes back
     frame = last_frame(output)

@@ -203,7 +203,8 @@ def test_ctrl_c_keeps_the_last_checkpoint_and_the_same_command_goes_on(tmp_path:
     common = [*QUICK, "--epochs", "30", "--checkpoint-seconds", "0", "--hidden", "16", "--quiet", "--batch-size", "200"]
     kwta_train(*common, "--output", quiet)
     script = (
-        "import os, typer; from kwta_theory import cli_train; os.fsync = lambda _: None; app = typer.Typer(); "
+        "import os, time, typer; from kwta_theory import cli_train; os.fsync = lambda _: time.sleep(0.1); "
+        "app = typer.Typer(); "
         f"cli_train.register(app); app({[*common, '--output', str(folder)]!r})"
     )
     process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import signal
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from kwta_theory import campaign, seeding
-from kwta_theory.campaign import BackendError, Ledger, LedgerError, Task, Until, backends
+from kwta_theory.campaign import BackendError, Ledger, LedgerError, Task, Until, backends, runner
 from kwta_theory.campaign.ledger import checksum_of
 from kwta_theory.campaign.worker import ORDER_SECONDS
 
@@ -130,7 +131,9 @@ def worker_processes():
     return [process for process in found if any("LokyProcess" in part for part in process.cmdline())]
 
 
-def test_a_run_survives_the_death_of_a_worker(tmp_path, coins, content):
+def test_a_run_survives_the_death_of_a_worker(tmp_path, coins, content, monkeypatch):
+    monkeypatch.setattr(runner, "_GLANCE", 1e-3)  # so that it is reported before the end however fast the machine is
+    monkeypatch.setattr(runner, "_REPORTS", math.inf)
     killed = []
 
     def kill(statuses):
@@ -151,10 +154,12 @@ def make_poison(deadly):
 
     def draw(parameters, trials, seed):
         import os
+        import time
 
         from kwta_theory.campaign.tally import Tally
 
         if seed in deadly and os.getpid() != here:
+            time.sleep(2)  # its death takes the other worker along, which is to have finished what comes before
             os.kill(os.getpid(), 9)
         return Tally(trials, {"x": seed % 2})
 
