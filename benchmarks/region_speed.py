@@ -105,8 +105,8 @@ def against_peer(rounds: int) -> None:
             if number:
                 times[name].append(seconds)
     print(f"\n{'-'.join(map(str, WIDTHS))}, ReLU, one segment, {rounds} rounds")
-    for name, seconds in times.items():
-        milliseconds = spread([1e3 * value for value in seconds], 1)
+    for name, measured in times.items():
+        milliseconds = spread([1e3 * value for value in measured], 1)
         print(f"{name:12}{counts[name]:8} regions  CPU ms {milliseconds}")
     if counter is None:
         print("regioncam is not installed: nothing to compare with")
