@@ -1,18 +1,12 @@
 """The exact linear regions of a network: where its activations change their patterns, and how far it jumps there."""
 
+from kwta_theory.regions.directions import Lines, data_lines, gradient_lines, random_lines
 from kwta_theory.regions.events import line_regions_by_events
 from kwta_theory.regions.first_layer import first_layer_distance
 from kwta_theory.regions.lines import LineRegions, line_regions
 from kwta_theory.regions.planes import PlaneRegions, plane_regions
-from kwta_theory.regions.statistics import (
-    Lines,
-    LineSample,
-    RegionStatistics,
-    data_lines,
-    gradient_lines,
-    random_lines,
-    region_statistics,
-)
+from kwta_theory.regions.samples import LineSample
+from kwta_theory.regions.statistics import RegionStatistics, region_statistics
 
 __all__ = [
     "LineRegions",

@@ -13,8 +13,7 @@ from torch import nn
 
 from kwta_theory import KWTA, LWTA
 from kwta_theory.checks import InvalidArgumentError
-from kwta_theory.regions import data_lines, gradient_lines, line_regions, random_lines, region_statistics
-from kwta_theory.regions.statistics import Lines
+from kwta_theory.regions import Lines, data_lines, gradient_lines, line_regions, random_lines, region_statistics
 from kwta_theory.theory import boundary_density, jump_size, relu_boundary_density
 
 
