@@ -7,7 +7,7 @@ Drawn at the small scale: a quarter-width ResNet-18 on digits, steps of 0.001 up
 from the second to the third epoch of training.
 Seen (medians of 20 images): along the attack on k-WTA the margin moves the wrong way for 0.47 of its variation, a walk
 almost without direction; on ReLU it falls all the way. PGD-20 leaves 0.60 of 200 images on both. But the k-WTA network
-is not the more robust one: the adaptive attack leaves 0.29 of them, on ReLU 0.58.
+is not the more robust one: all attacks leave 0.14 of them, on ReLU 0.57.
 In training 0.96 of the variation of one image's loss is jumps, and 0.77 of that of the mean of 256: they do not vanish.
 They average out: the loss varies by 6.9 times its range for one image, 4.9 times for 16, 1.8 times for 256.
 """

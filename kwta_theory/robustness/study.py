@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from kwta_theory import checks, seeding
-from kwta_theory.attacks import Ascent, suites
+from kwta_theory.attacks import Ascent, Square, suites
 from kwta_theory.confidence import clopper_pearson
 from kwta_theory.networks import Architecture, Dataset, DatasetError, load
 from kwta_theory.networks.training import CHECKPOINT, CheckpointError, Options, TrainingError, load_network, train
@@ -86,8 +86,8 @@ class Settings:
 
     @property
     def adaptive_names(self) -> str:
-        """For a person."""
-        return ", ".join(attack.name for attack in self.adaptive)
+        """For a person, with the forward passes for an image that is never broken."""
+        return ", ".join(f"{attack.name} ({getattr(attack, 'budget', '?')} passes)" for attack in self.adaptive)
 
 
 SMALL = Settings(
@@ -100,6 +100,11 @@ SMALL = Settings(
     first_epochs=8,
     stage_epochs=4,
     adversarial_epochs=16,
+    adaptive=(
+        suites.wide_with_noise().but(steps=50, restarts=1),
+        suites.corners().but(steps=50, restarts=1),
+        Square(queries=300),
+    ),
 )
 PAPER = Settings(
     "paper",
