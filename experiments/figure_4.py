@@ -11,9 +11,9 @@ Seen: under PGD-20 natural training gives the paper's curve. On the small CNN 0.
 0.5, 0.68 at 0.1 and 0.36 at 0.02; on the ResNet 0.56, 0.60 and 0.06. The ratios that may be the best (0.075 to 0.2, 0.1
 to 0.35) leave both predicted peaks open. Trained adversarially the most is left at 0.35 and 0.5 (0.85).
 Under all attacks there is no peak inside: what is left falls with the ratio, on the ResNet from 0.52 (0.5) to 0.14
-(0.1) and 0 (0.02), on the small CNN from 0.51 to 0.31 and 0.05, trained adversarially from 0.82 to 0.37 and 0.06. The ratios
-that may be the best exclude 0.0786 for all three networks, and 0.159 for two. So at this scale the
-prediction agrees with what PGD-20 leaves, and does not say where a network is robust.
+(0.1) and 0 (0.02), on the small CNN from 0.51 to 0.31 and 0.05, trained adversarially from 0.82 to 0.37 and 0.06. The
+ratios that may be the best exclude 0.0786 for all three networks, and 0.159 for two. So at this scale the prediction
+agrees with what PGD-20 leaves, and does not say where a network is robust.
 """
 
 from __future__ import annotations
