@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,12 +57,22 @@ class KnotCells:
             open_, height, noise = open_[crossing], height[:, crossing], noise[crossing]
             fairest = (np.minimum(-low, high)[crossing] / steep[unit[crossing]]).argmax()
             parts = mesh.split(polygon, height[:, fairest].tolist(), float(noise[fairest]))
-            if parts is None:  # The crossing was rounding: what it is in the middle.
-                above[open_[fairest]] = height[:, fairest].mean() > 0
-                todo.append((polygon, np.delete(open_, fairest), above))
-                continue
-            todo += [(part, open_, above.copy()) for part in parts]
+            # On its two sides this one is settled, whatever the rounding at the ends of the cut: so it ends.
+            rest, one = np.delete(open_, fairest), open_[fairest]
+            signs = (True, False) if parts else (bool(height[:, fairest].mean() > 0),)
+            for part, sign in zip(parts or (polygon,), signs, strict=True):
+                above = above.copy()
+                above[one] = sign
+                todo.append((part, rest, above))
         return cells
+
+
+class _Cut(NamedTuple):
+    """A pair of units, their difference at the corners of a polygon, and the size of its rounding."""
+
+    pair: tuple[int, int]
+    height: np.ndarray
+    noise: float
 
 
 class WinnerCells:
@@ -82,18 +93,20 @@ class WinnerCells:
         """Cut a polygon into cells; the pattern of each, as :meth:`Winners.pattern` has it."""
         won = self.groups >= 0
         everyone = np.arange(len(self.groups)) if self.k < self.groups.shape[1] else np.arange(0)
-        todo = [(polygon, everyone, won)]
+        done: frozenset[tuple[int, int]] = frozenset()
+        todo = [(polygon, everyone, won, done)]
         cells = {}
         while todo:
-            polygon, open_, won = todo.pop()
+            polygon, open_, won, done = todo.pop()
             height = self._at(mesh.corners(polygon), open_, inputs)
             won[open_] = winners(height, inputs.noise, self.k)
-            broken, cut = self._edge(height, won[open_], open_, inputs)
-            parts = None if cut is None else mesh.split(polygon, cut[0].tolist(), cut[1])
-            if parts is None:
+            broken, cut = self._edge(height, won[open_], open_, inputs, done)
+            parts = None if cut is None else mesh.split(polygon, cut.height.tolist(), cut.noise)
+            if cut is None or parts is None:
                 cells[polygon] = self._pattern(won, len(inputs.value))
                 continue
-            todo += [(part, open_[broken], won.copy()) for part in parts]
+            # No pair cuts twice, whatever the rounding at the ends of a cut: so it ends.
+            todo += [(part, open_[broken], won.copy(), done | {cut.pair}) for part in parts]
         return cells
 
     def _at(self, corners: np.ndarray, open_: np.ndarray, inputs: Inputs) -> np.ndarray:
@@ -103,9 +116,9 @@ class WinnerCells:
         return np.where(members >= 0, height, -np.inf)
 
     def _edge(
-        self, height: np.ndarray, won: np.ndarray, open_: np.ndarray, inputs: Inputs
-    ) -> tuple[np.ndarray, tuple[np.ndarray, float] | None]:
-        """Groups whose winners are not right everywhere, and a function whose zeros cut the polygon, with its noise."""
+        self, height: np.ndarray, won: np.ndarray, open_: np.ndarray, inputs: Inputs, done: frozenset[tuple[int, int]]
+    ) -> tuple[np.ndarray, _Cut | None]:
+        """Groups whose winners are not right everywhere, and the difference whose zeros cut the polygon."""
         gap = np.where(won, height, np.inf).min(2) - np.where(won, -np.inf, height).max(2)
         broken = (gap < -inputs.noise).any(0)
         for place in np.argsort(gap, axis=None):
@@ -114,11 +127,12 @@ class WinnerCells:
                 break
             for i, j in self._pairs(height[corner, group], height[:, group].mean(0), won[group], inputs.noise):
                 cut = height[:, group, i] - height[:, group, j]
-                one, other = self.groups[open_[group], [i, j]]
+                one, other = self.groups[open_[group], [i, j]].tolist()
                 steep = np.hypot(*(inputs.gradient[:, one] - inputs.gradient[:, other]))
                 noise = inputs.noise + RESOLUTION * float(steep)
-                if cut.min() < -noise and cut.max() > noise:
-                    return broken, (cut, noise)
+                pair = min(one, other), max(one, other)
+                if pair not in done and cut.min() < -noise and cut.max() > noise:
+                    return broken, _Cut(pair, cut, noise)
         return broken, None
 
     @staticmethod

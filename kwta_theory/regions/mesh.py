@@ -45,7 +45,8 @@ class Mesh:
             ]
             if len(turns) <= 2:
                 break
-            noise *= 2  # A polygon is convex up to rounding, so a third change of sign is rounding.
+            # A polygon is convex up to rounding, so a third change of sign is rounding.
+            noise = min(abs(heights[n]) for n in told)
         if not turns:
             return None
         down, up = turns if heights[turns[0][0]] > 0 else turns[::-1]
