@@ -82,7 +82,7 @@ def random_lines(
     )
     along = torch.where(normals < 0, -1.0, 1.0).double() if norm == "maximum" else normals
     sampled = "inputs and directions" if different > 1 or len(start) == 1 else "directions at one input"
-    return _lines(start, along, radius, "random", norm, bounds, sampled)
+    return _clipped(start, _ahead(start, along, radius, norm), radius, "random", norm, bounds, sampled)
 
 
 def gradient_lines(
@@ -118,7 +118,7 @@ def gradient_lines(
             f"the gradient of the loss vanishes at row {int((flat == 0).nonzero()[0])} of inputs: it has no direction."
         )
     along = gradient.sign() if norm == "maximum" else gradient / flat.view(-1, *(1,) * (gradient.ndim - 1))
-    return _lines(start, along, radius, "gradient", norm, bounds, "inputs")
+    return _clipped(start, _ahead(start, along, radius, norm), radius, "gradient", norm, bounds, "inputs")
 
 
 def data_lines(
@@ -150,8 +150,10 @@ def data_lines(
     _check_different("inputs and targets", torch.cat([start, goal]))
     if radius is None:
         longest = float(_length(goal - start, norm).max())
-        return _clipped(start, goal, longest, "data", norm, bounds, "pairs of inputs")
-    return _lines(start, goal - start, _check_radius(radius), "data", norm, bounds, "pairs of inputs")
+    else:
+        longest = _check_radius(radius)
+        goal = _ahead(start, goal - start, longest, norm)
+    return _clipped(start, goal, longest, "data", norm, bounds, "pairs of inputs")
 
 
 class Gradients:
@@ -207,17 +209,9 @@ def _length(apart: torch.Tensor, norm: Norm) -> torch.Tensor:
     return torch.linalg.vector_norm(apart.flatten(1), ord=NORMS[norm], dim=1)
 
 
-def _lines(
-    start: torch.Tensor,
-    along: torch.Tensor,
-    radius: float,
-    direction: Direction,
-    norm: Norm,
-    bounds: tuple[float, float] | None,
-    sampled: str,
-) -> Lines:
-    scale = (radius / _length(along, norm)).view(-1, *(1,) * (start.ndim - 1))
-    return _clipped(start, start + scale * along, radius, direction, norm, bounds, sampled)
+def _ahead(start: torch.Tensor, along: torch.Tensor, radius: float, norm: Norm) -> torch.Tensor:
+    """The points ``radius`` from ``start``."""
+    return start + (radius / _length(along, norm)).view(-1, *(1,) * (start.ndim - 1)) * along
 
 
 def _clipped(

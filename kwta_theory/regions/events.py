@@ -1,14 +1,14 @@
 """The same regions by another road: from event to event, left to right. Slow and simple, a referee for the fast one.
 
 Nothing is shared with :mod:`kwta_theory.regions.lines`: slopes come from a second input with the patterns of the
-first, patterns are
-decided by comparing entries one by one, the next event is the smallest over all pairs.
+first, patterns are decided by comparing entries one by one, the next event is the smallest over all pairs.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ NEAR = 1e-10
 """Values and slopes (of networks whose numbers are of order 1) are compared up to this."""
 
 
-class _Layer(nn.Module):
+class _Layer(nn.Module, ABC):
     """Stands for an activation: decides a pattern, or holds the one it has."""
 
     def __init__(self, original: Any) -> None:
@@ -41,17 +41,17 @@ class _Layer(nn.Module):
             self.pattern = self.decide()
         return torch.cat([self.output(row) for row in flat])
 
+    @abstractmethod
     def decide(self) -> torch.Tensor:
         """The pattern immediately to the right of the point."""
-        raise NotImplementedError
 
+    @abstractmethod
     def output(self, z: torch.Tensor) -> torch.Tensor:
         """The output for a pattern."""
-        raise NotImplementedError
 
+    @abstractmethod
     def next(self) -> float:
         """How far to the right the pattern is the right one."""
-        raise NotImplementedError
 
 
 class _Pointwise(_Layer):

@@ -84,8 +84,8 @@ class Pieces:
         return right
 
     def ancestors(self, generation: int) -> torch.Tensor:
-        """The piece of an earlier generation in which each piece lies."""
-        index = torch.arange(len(self), device=self.line.device)
+        """The piece of an earlier generation in which each piece of today lies."""
+        index = torch.arange(len(self.centre), device=self.centre.device)
         for parent in reversed(self._parents[generation:]):
             index = parent[index]
         return index

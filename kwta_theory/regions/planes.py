@@ -250,13 +250,6 @@ class _Polygons(Pieces):
         self._parents.append(torch.tensor(parents, device=self.device))
         self._centres.append(self._middles())
 
-    def ancestors(self, generation: int) -> torch.Tensor:
-        """The polygon of an earlier generation in which each polygon lies."""
-        index = torch.arange(len(self.names), device=self.device)
-        for parent in reversed(self._parents[generation:]):
-            index = parent[index]
-        return index
-
     def follow(self, rows: torch.Tensor, generation: int) -> torch.Tensor:
         """Values and slopes at the centres of an earlier generation, at those of today."""
         if generation == self.generation:

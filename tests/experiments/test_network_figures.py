@@ -11,6 +11,7 @@ import matplotlib.figure
 import numpy as np
 import pytest
 import torch
+from one_thread import one_thread  # noqa: F401  (a fixture)
 
 from kwta_theory.attacks import Ascent
 from kwta_theory.checks import InvalidArgumentError
@@ -39,14 +40,6 @@ def script(name: str) -> study.Study:
         found["measure"].__globals__[key] = value
     scales = {key: tiny(settings) for key, settings in study.SCALES.items()}
     return dataclasses.replace(found["STUDY"], settings=scales)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from one_thread import one_thread  # noqa: F401  (a fixture)
 
 from kwta_theory.attacks import Ascent
 from kwta_theory.networks.training import recipe
@@ -24,14 +25,6 @@ from kwta_theory.robustness import study, surfaces, table_files, table_script, t
 FOLDER = Path(__file__).parents[2] / "experiments"
 FIGURES = ("figure_3", "figure_4", "figure_5", "figure_6", "figure_7")
 RATIOS = (0.2, 0.15, 0.1, 0.05)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 
 import numpy as np
@@ -11,28 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from region_networks import KINDS, drawn, network
 from torch import nn
 
-from kwta_theory import KWTA, LWTA
+from kwta_theory import KWTA
 from kwta_theory.regions import LineRegions, line_regions
 from kwta_theory.theory import boundary_density, lwta_boundary_density, relu_boundary_density
 
-KINDS = {"relu": nn.ReLU, "kwta": lambda: KWTA(0.25), "lwta": lambda: LWTA(4), "leaky": nn.LeakyReLU}
 seeds = st.integers(0, 10**6)
-
-
-def normal(rng: np.random.Generator, *shape: int) -> torch.Tensor:
-    return torch.from_numpy(rng.standard_normal(shape))
-
-
-def network(kind: str, rng: np.random.Generator, widths: tuple[int, ...] = (4, 16, 12, 2)) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(widths):
-        linear = nn.Linear(inputs, outputs).double().requires_grad_(False)
-        linear.weight.copy_(normal(rng, outputs, inputs) * math.sqrt(2 / inputs))
-        linear.bias.copy_(0.3 * normal(rng, outputs))
-        layers += [linear, KINDS[kind]()]
-    return nn.Sequential(*layers[:-1])
 
 
 def close(a: torch.Tensor, b: torch.Tensor) -> None:
@@ -44,7 +29,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> None:
 def test_reversal(seed, kind):
     """The other way round: the same breakpoints, units and layers, limits exchanged, slopes of the other sign."""
     rng = np.random.default_rng(seed)
-    model, start, end = network(kind, rng), normal(rng, 1, 4), normal(rng, 1, 4)
+    model, start, end = network(kind, rng), drawn(rng, 1, 4), drawn(rng, 1, 4)
     (there,), (back,) = line_regions(model, start, end), line_regions(model, end, start)
     assert there.count == back.count
     close(there.breakpoints, 1 - back.breakpoints.flip(0))
@@ -59,7 +44,7 @@ def test_reversal(seed, kind):
 def test_splitting(seed, kind, at):
     """Two parts of a line have its breakpoints between them."""
     rng = np.random.default_rng(seed)
-    model, start, end = network(kind, rng), normal(rng, 1, 4), normal(rng, 1, 4)
+    model, start, end = network(kind, rng), drawn(rng, 1, 4), drawn(rng, 1, 4)
     middle = start + at * (end - start)
     whole, first, second = line_regions(model, torch.cat([start, start, middle]), torch.cat([end, middle, end]))
     assert whole.count == first.count + second.count - 1
@@ -72,7 +57,7 @@ def test_splitting(seed, kind, at):
 def test_rescaling_hidden_units_of_relu(seed):
     """A unit times c > 0 on its way in and divided by c on its way out is the same function with the same regions."""
     rng = np.random.default_rng(seed)
-    model, start, end = network("relu", rng), normal(rng, 1, 4), normal(rng, 1, 4)
+    model, start, end = network("relu", rng), drawn(rng, 1, 4), drawn(rng, 1, 4)
     scaled = copy.deepcopy(model)
     for first, second in ((0, 2), (2, 4)):
         c = torch.from_numpy(np.exp(rng.uniform(-3, 3, scaled[first].out_features)))
@@ -91,7 +76,7 @@ def test_rescaling_hidden_units_of_relu(seed):
 def test_patterns_of_the_first_layer_never_return(seed, kind):
     """Cells of one layer are convex: along a line each of its patterns is met once, and it is met in one stretch."""
     rng = np.random.default_rng(seed)
-    (line,) = line_regions(network(kind, rng), 2 * normal(rng, 1, 4), 2 * normal(rng, 1, 4), patterns=True)
+    (line,) = line_regions(network(kind, rng), 2 * drawn(rng, 1, 4), 2 * drawn(rng, 1, 4), patterns=True)
     assert line.patterns is not None
     met = line.patterns["1"]
     changes = int((met[1:] != met[:-1]).any(1).sum())
@@ -101,7 +86,7 @@ def test_patterns_of_the_first_layer_never_return(seed, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_is_its_lines(kind):
     rng = np.random.default_rng(7)
-    model, start, end = network(kind, rng), normal(rng, 9, 4), normal(rng, 9, 4)
+    model, start, end = network(kind, rng), drawn(rng, 9, 4), drawn(rng, 9, 4)
     end[3] = start[3]
     together = line_regions(model, start, end)
     assert len(together) == 9
@@ -122,7 +107,7 @@ def equal_lines(a: LineRegions, b: LineRegions) -> None:
 def test_a_small_memory_gives_the_same(kind, monkeypatch):
     """Passes of a few pieces each, cut short and gone on with, against one pass."""
     rng = np.random.default_rng(8)
-    model, start, end = network(kind, rng), 3 * normal(rng, 3, 4), 3 * normal(rng, 3, 4)
+    model, start, end = network(kind, rng), 3 * drawn(rng, 3, 4), 3 * drawn(rng, 3, 4)
     passes = []
     original = nn.Sequential.forward
     monkeypatch.setattr(nn.Sequential, "forward", lambda self, x: (passes.append(1), original(self, x))[1])
@@ -167,7 +152,7 @@ def test_the_model_is_left_as_it_was():
 def test_float32_and_half_precision_models_are_computed_in_float64():
     rng = np.random.default_rng(10)
     single = network("kwta", rng).float()
-    start, end = normal(rng, 2, 4).float(), normal(rng, 2, 4).float()
+    start, end = drawn(rng, 2, 4).float(), drawn(rng, 2, 4).float()
     for model in (single, copy.deepcopy(single).half()):
         double = copy.deepcopy(model).double()
         for a, b in zip(
@@ -194,9 +179,9 @@ def duplicated(model: nn.Sequential) -> nn.Sequential:
 def test_duplicate_units_of_relu_change_at_one_breakpoint(noise):
     """The same function, the same regions; an event of the first layer has two units, whatever the rounding."""
     rng = np.random.default_rng(11)
-    model, start, end = network("relu", rng), normal(rng, 3, 4), normal(rng, 3, 4)
+    model, start, end = network("relu", rng), drawn(rng, 3, 4), drawn(rng, 3, 4)
     twin = duplicated(model)
-    twin[0].weight.mul_(1 + noise * normal(rng, *twin[0].weight.shape))
+    twin[0].weight.mul_(1 + noise * drawn(rng, *twin[0].weight.shape))
     for a, b in zip(line_regions(model, start, end), line_regions(twin, start, end), strict=True):
         assert a.layers == b.layers
         close(a.breakpoints, b.breakpoints)
@@ -209,10 +194,10 @@ def test_duplicate_units_of_relu_change_at_one_breakpoint(noise):
 def test_duplicate_units_of_a_competition_lose_by_their_index(kind, noise):
     """The earlier twin wins first, and rounding in the weights changes neither patterns nor counts."""
     rng = np.random.default_rng(12)
-    model, start, end = network(kind, rng), normal(rng, 3, 4), normal(rng, 3, 4)
+    model, start, end = network(kind, rng), drawn(rng, 3, 4), drawn(rng, 3, 4)
     twin = duplicated(model)
     noisy = copy.deepcopy(twin)
-    noisy[0].weight.mul_(1 + noise * normal(rng, *twin[0].weight.shape))
+    noisy[0].weight.mul_(1 + noise * drawn(rng, *twin[0].weight.shape))
     for a, b in zip(
         line_regions(twin, start, end, patterns=True), line_regions(noisy, start, end, patterns=True), strict=True
     ):
@@ -229,9 +214,9 @@ def test_an_odd_number_of_winners_among_twins():
     """7 winners of 16 twins: three pairs and the earlier twin of a fourth; a swap of places moves two units or four."""
     rng = np.random.default_rng(13)
     model = nn.Sequential(nn.Linear(3, 8).double(), KWTA(3.5 / 8), nn.Linear(8, 1).double()).requires_grad_(False)
-    model[0].weight.copy_(normal(rng, 8, 3))
+    model[0].weight.copy_(drawn(rng, 8, 3))
     twin = duplicated(model)
-    (line,) = line_regions(twin, 2 * normal(rng, 1, 3), 2 * normal(rng, 1, 3), patterns=True)
+    (line,) = line_regions(twin, 2 * drawn(rng, 1, 3), 2 * drawn(rng, 1, 3), patterns=True)
     assert line.patterns is not None
     met = line.patterns["1"].view(-1, 8, 2).sum(2)
     assert line.count > 3
@@ -262,10 +247,10 @@ def test_constant_borders_of_images(kind, bias):
         .requires_grad_(False)
     )
     for p in model.parameters():
-        p.copy_(0.5 * normal(rng, *p.shape))
+        p.copy_(0.5 * drawn(rng, *p.shape))
     start = torch.full((1, 1, 12, 12), 0.3, dtype=torch.float64)
     end = start.clone()
-    end[:, :, 4:8, 4:8] += normal(rng, 4, 4)
+    end[:, :, 4:8, 4:8] += drawn(rng, 4, 4)
     counts = {line_regions(model, start, end, tolerance=2.0**-p)[0].count for p in (34, 38, 40, 42, 46)}
     assert len(counts) == 1
     assert counts.pop() > 3
@@ -278,14 +263,14 @@ def test_dead_units_zero_slopes_and_zero_lines():
         model = network(kind, rng)
         model[0].weight[3:9] = 0.0
         model[0].bias[3:9] = 0.0
-        (line,) = line_regions(model, 2 * normal(rng, 1, 4), 2 * normal(rng, 1, 4))
+        (line,) = line_regions(model, 2 * drawn(rng, 1, 4), 2 * drawn(rng, 1, 4))
         assert 1 < line.count < 60
         model[0].weight.zero_()
-        (line,) = line_regions(model, normal(rng, 1, 4), normal(rng, 1, 4))
+        (line,) = line_regions(model, drawn(rng, 1, 4), drawn(rng, 1, 4))
         assert line.count == 1
         for p in model.parameters():
             p.zero_()
-        (line,) = line_regions(model, normal(rng, 1, 4), normal(rng, 1, 4))
+        (line,) = line_regions(model, drawn(rng, 1, 4), drawn(rng, 1, 4))
         assert line.count == 1
         assert line.slopes.abs().max() == 0
 
@@ -298,7 +283,7 @@ def test_a_line_through_the_origin_of_a_network_without_biases():
         for layer in model:
             if isinstance(layer, nn.Linear):
                 layer.bias.zero_()
-        x = normal(rng, 1, 4)
+        x = drawn(rng, 1, 4)
         (line,) = line_regions(model, -x, x)
         assert line.count == 2
         assert float(line.breakpoints[0]) == pytest.approx(0.5, abs=1e-15)
@@ -328,7 +313,7 @@ def mean_counts(kind: str, width: int, trials: int, seed: int) -> tuple[np.ndarr
     start, end = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])
     for _ in range(trials):
         linear = nn.Linear(2, width, bias=False).double().requires_grad_(False)
-        linear.weight.copy_(normal(rng, width, 2))
+        linear.weight.copy_(drawn(rng, width, 2))
         (line,) = line_regions(nn.Sequential(linear, KINDS[kind]()), start, end)
         counts.append(line.count - 1)
     return np.array(counts), math.pi / 4

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from region_networks import ACTIVATIONS, convolutional, dense, normal, randomise
 from scipy.optimize import linprog
 from scipy.spatial import ConvexHull, HalfspaceIntersection
 from torch import nn
@@ -17,51 +18,9 @@ from kwta_theory.activation import activation_pattern
 from kwta_theory.networks import Architecture, build
 from kwta_theory.regions import PlaneRegions, line_regions, plane_regions
 
-ACTIVATIONS = {
-    "relu": nn.ReLU,
-    "leaky": lambda: nn.LeakyReLU(0.2),
-    "hardtanh": lambda: nn.Hardtanh(-0.3, 0.4),
-    "kwta": lambda: KWTA(0.25),
-    "lwta": lambda: LWTA(4),
-}
-
-
-def normal(seed: int, *shape: int) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
-
 
 def uniform(seed: int, *shape: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).random(shape))
-
-
-def randomise(model: nn.Module, seed: int) -> nn.Module:
-    """Weights of variance 2/inputs and small biases, without the global generator; float64, evaluation mode."""
-    rng = np.random.default_rng(seed)
-    model = model.double().eval().requires_grad_(False)
-    for parameter in model.parameters():
-        scale = (2 / max(1, parameter[0].numel())) ** 0.5 if parameter.ndim > 1 else 0.2
-        parameter.copy_(torch.from_numpy(scale * rng.standard_normal(tuple(parameter.shape))))
-    return model
-
-
-def dense(name: str) -> nn.Module:
-    act = ACTIVATIONS[name]
-    return nn.Sequential(nn.Linear(5, 16), act(), nn.Linear(16, 16), act(), nn.Linear(16, 3))
-
-
-def convolutional(name: str) -> nn.Module:
-    act = ACTIVATIONS[name]
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1),
-        nn.MaxPool2d(3, 2, 1),
-        act(),
-        nn.Conv2d(4, 4, 3),
-        nn.BatchNorm2d(4),
-        act(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(4, 2),
-    )
 
 
 Slice = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

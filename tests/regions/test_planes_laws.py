@@ -11,9 +11,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from region_networks import KINDS, drawn, network
 from torch import nn
 
-from kwta_theory import KWTA, LWTA
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.regions import PlaneRegions, plane_regions
 from kwta_theory.regions.mesh import Mesh
@@ -21,29 +21,14 @@ from kwta_theory.regions.pieces import Module
 from kwta_theory.regions.planes import _PlanePass
 from kwta_theory.theory import boundary_density, lwta_boundary_density, relu_boundary_density
 
-KINDS = {"relu": nn.ReLU, "kwta": lambda: KWTA(0.25), "lwta": lambda: LWTA(4), "leaky": nn.LeakyReLU}
 CONTINUOUS = ("relu", "leaky")
 seeds = st.integers(0, 10**6)
 Slice = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-def normal(rng: np.random.Generator, *shape: int) -> torch.Tensor:
-    return torch.from_numpy(rng.standard_normal(shape))
-
-
-def network(kind: str, rng: np.random.Generator, widths: tuple[int, ...] = (4, 16, 12, 2)) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(widths):
-        linear = nn.Linear(inputs, outputs).double().requires_grad_(False)
-        linear.weight.copy_(normal(rng, outputs, inputs) * math.sqrt(2 / inputs))
-        linear.bias.copy_(0.3 * normal(rng, outputs))
-        layers += [linear, KINDS[kind]()]
-    return nn.Sequential(*layers[:-1])
-
-
 def plane_of(rng: np.random.Generator, size: int = 4) -> Slice:
-    u, v = 2 * normal(rng, 1, size), 2 * normal(rng, 1, size)
-    return 0.3 * normal(rng, 1, size) - (u + v) / 2, u, v
+    u, v = 2 * drawn(rng, 1, size), 2 * drawn(rng, 1, size)
+    return 0.3 * drawn(rng, 1, size) - (u + v) / 2, u, v
 
 
 def close(a: torch.Tensor, b: torch.Tensor) -> None:
@@ -152,8 +137,8 @@ def test_a_layer_of_relu_is_an_arrangement_of_lines(seed):
     """Regions: one, one more for each line that meets the square, one more for each crossing inside it."""
     rng = np.random.default_rng(seed)
     linear = nn.Linear(2, 40).double().requires_grad_(False)
-    linear.weight.copy_(normal(rng, 40, 2))
-    linear.bias.copy_(0.5 * normal(rng, 40))
+    linear.weight.copy_(drawn(rng, 40, 2))
+    linear.bias.copy_(0.5 * drawn(rng, 40))
     plane = plane_regions(nn.Sequential(linear, nn.ReLU()), torch.zeros(1, 2), *torch.eye(2)[:, None])
     is_a_partition(plane)
     w, c = linear.weight.numpy(), linear.bias.numpy()
@@ -182,7 +167,7 @@ def test_the_mean_number_of_sectors_is_the_closed_form(kind, density):
     counts = []
     for _ in range(100):
         linear = nn.Linear(2, 64, bias=False).double().requires_grad_(False)
-        linear.weight.copy_(normal(rng, 64, 2))
+        linear.weight.copy_(drawn(rng, 64, 2))
         plane = plane_regions(
             nn.Sequential(linear, KINDS[kind]()), torch.tensor([[-0.4, -0.7]]), *torch.eye(2)[:, None]
         )
@@ -215,7 +200,7 @@ def test_duplicate_units(kind):
         model, where = network(kind, rng), plane_of(rng)
         twin = duplicated(model)
         noisy = copy.deepcopy(twin)
-        noisy[0].weight.mul_(1 + 1e-15 * normal(rng, *twin[0].weight.shape))
+        noisy[0].weight.mul_(1 + 1e-15 * drawn(rng, *twin[0].weight.shape))
         a, b = (plane_regions(m, *where, patterns=True) for m in (twin, noisy))
         is_a_partition(a)
         is_a_partition(b)
@@ -244,7 +229,7 @@ def test_all_boundaries_through_one_point(kind):
         for layer in model:
             if isinstance(layer, nn.Linear):
                 layer.bias.zero_()
-        u, v = normal(rng, 1, 4), normal(rng, 1, 4)
+        u, v = drawn(rng, 1, 4), drawn(rng, 1, 4)
         planes = [plane_regions(model, -a * u - b * v, u, v) for a, b in ((0.5, 0.5), (0.37, 0.71))]
         for plane in planes:
             is_a_partition(plane)
@@ -260,11 +245,11 @@ def test_constant_borders_of_images(kind, bias):
     model = nn.Sequential(conv, act(), nn.Conv2d(4, 4, 3, padding=1), act(), nn.Flatten(), nn.Linear(4 * 144, 2))
     model = model.double().requires_grad_(False)
     for p in model.parameters():
-        p.copy_(0.5 * normal(rng, *p.shape))
+        p.copy_(0.5 * drawn(rng, *p.shape))
     origin = torch.full((1, 1, 12, 12), 0.3, dtype=torch.float64)
     u, v = torch.zeros_like(origin), torch.zeros_like(origin)
     for direction in (u, v):
-        direction[:, :, 4:8, 4:8] = 0.15 * normal(rng, 4, 4)
+        direction[:, :, 4:8, 4:8] = 0.15 * drawn(rng, 4, 4)
     planes = [plane_regions(model, origin, u, v, tolerance=2.0**-p) for p in (34, 40, 46)]
     is_a_partition(planes[1])
     assert len({plane.count for plane in planes}) == 1
