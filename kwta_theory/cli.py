@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kwta_theory import cli_attack, cli_campaign, cli_train
+from kwta_theory import cli_attack, cli_audit, cli_campaign, cli_regions, cli_train
 from kwta_theory.cli_files import check_target
 from kwta_theory.exits import leave, sentences
 
@@ -366,6 +366,8 @@ def exit_code(verdicts: list[Verdict]) -> int:
 
 cli_campaign.register(app)
 cli_attack.register(app)
+cli_audit.register(app)
+cli_regions.register(app)
 cli_train.register(app)
 
 
