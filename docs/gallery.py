@@ -20,9 +20,9 @@ intervals of one script hold together with probability at least 0.999. This page
 
 
 def scripts() -> list[Path]:
-    """The scripts about the theory; those about networks are in ``docs/robustness.md``."""
+    """The scripts about the theory; those about networks have pages of their own."""
     names = sorted((ROOT / "experiments").glob("*.py"))
-    return [path for path in names if not path.stem.startswith(("table_", "figure_"))]
+    return [path for path in names if not path.stem.startswith(("table_", "figure_", "density_and_"))]
 
 
 def page() -> str:
