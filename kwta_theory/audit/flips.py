@@ -107,7 +107,7 @@ def measure(
     at = line_regions(short, inputs, inputs, patterns=True)
     exact = first_layer_distance(short, inputs, norm=norm) if at[0].layer_names[0] == names[0] else None
     random = _changes(short, names, at, ends - inputs, inputs, radius, tick, "in a random direction")
-    nearest = torch.tensor([[min(found, default=torch.inf) for found in line] for line in random])
+    nearest = _nearest(random)
     upper = nearest.clone()
     for index in range(len(layers)):
         upper = torch.minimum(upper, _closing(short, layers, index, at, inputs, radius, norm, tick))
@@ -159,8 +159,7 @@ def _closing(
         which, what = there[rows], f"where the gap of {names[index]} closes"
         offsets = far.view(-1, *(1,) * (inputs.ndim - 1)) * along[rows]
         lines = _changes(network, names, [at[i] for i in which.tolist()], offsets, inputs[which], far, tick, what)
-        nearest = torch.tensor([[min(one, default=torch.inf) for one in line] for line in lines])
-        found[there[rows]] = torch.minimum(found[there[rows]], nearest)
+        found[there[rows]] = torch.minimum(found[there[rows]], _nearest(lines))
     return found
 
 
@@ -210,6 +209,11 @@ def _changes(
             for line, point, far in zip(lines, at[part], lengths[part].tolist(), strict=True)
         ]
     return found
+
+
+def _nearest(changes: list[list[list[float]]]) -> torch.Tensor:
+    """The first change on each line for each layer, ``(lines, layers)``; infinity where there is none."""
+    return torch.tensor([[min(found, default=torch.inf) for found in line] for line in changes], dtype=torch.float64)
 
 
 def _of_layer(line: LineRegions, point: LineRegions, name: str, length: float) -> list[float]:

@@ -49,7 +49,7 @@ class TopKLayer:
     kind: str
     width: int
     k: int
-    groups: torch.Tensor = field(repr=False)
+    groups: torch.Tensor = field(repr=False, compare=False)  # a tensor has no truth value
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ def expected_overlap(width: int, k: int, cosines: npt.ArrayLike) -> Array:
         (1/k) Sum_j  j P(|A and A'| = j)        (:func:`kwta_theory.theory.overlap_probability`),
 
     whose difference from the limit is interpolated in the square root of the angle between 33 Chebyshev nodes: right
-    to 2e-6. Beyond, that limit itself, of a large width at the same ratio ``gamma = k / width``,
+    to 5e-6. Beyond, that limit itself, of a large width at the same ratio ``gamma = k / width``,
 
         1 - (2 / gamma) T(q, sqrt((1 - cosine) / (1 + cosine)))        (:func:`kwta_theory.theory.limiting_overlap`),
 

@@ -97,7 +97,7 @@ def look(
         moved = run(network, steps[first : first + batch_size])
         for layer, there, pattern, call in zip(layers, seen, patterns, moved, strict=True):
             both = (layer.pattern(call.z) & pattern).sum(1)
-            there.kept += (both / layer.winners).tolist()
+            there.kept += (both.double() / layer.winners).tolist()
         for name in list(copies):
             try:
                 _compare(copies[name], layers, x.to(dtypes[name]), patterns, seen, name)
@@ -122,7 +122,8 @@ def _patterns(
             there.cosine_of = "values"
         source = call.z if call.source is None else call.source
         pairs = 2 * (len(x) // 2)
-        there.overlap += ((pattern[0:pairs:2] & pattern[1:pairs:2]).sum(1) / layer.winners).tolist()
+        both = (pattern[0:pairs:2] & pattern[1:pairs:2]).sum(1)
+        there.overlap += (both.double() / layer.winners).tolist()
         there.cosine += cosines(source[0:pairs:2], source[1:pairs:2]).tolist()
     return patterns
 
