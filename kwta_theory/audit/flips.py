@@ -85,16 +85,23 @@ def _unit(along: torch.Tensor, norm: Norm) -> torch.Tensor:
 
 
 def measure(
-    network: nn.Module, layers: Sequence[TopKLayer], inputs: torch.Tensor, ends: torch.Tensor, norm: Norm, tick: Tick
+    network: nn.Module,
+    layers: Sequence[TopKLayer],
+    inputs: torch.Tensor,
+    ends: torch.Tensor,
+    norm: Norm,
+    device: torch.device,
+    tick: Tick,
 ) -> list[Distances]:
     """Lines from each input: in its random direction, and for each layer where its gap closes fastest.
 
     Args:
         network: in float64.
         layers: of it.
-        inputs: ``(lines, ...)``.
+        inputs: ``(lines, ...)``, on the CPU.
         ends: of the random lines; their length is the radius.
         norm: of all lengths.
+        device: that of the network.
         tick: called with what is being done.
 
     Raises:
@@ -104,13 +111,13 @@ def measure(
     radius = float(torch.linalg.vector_norm((ends - inputs)[:1].flatten(1), ord=NORMS[norm], dim=1))
     tick("the first layer in closed form")
     names = [layer.name for layer in layers]
-    at = line_regions(short, inputs, inputs, patterns=True)
-    exact = first_layer_distance(short, inputs, norm=norm) if at[0].layer_names[0] == names[0] else None
-    random = _changes(short, names, at, ends - inputs, inputs, radius, tick, "in a random direction")
+    at = line_regions(short, inputs, inputs, patterns=True, device=device)
+    exact = first_layer_distance(short, inputs, norm=norm, device=device) if at[0].layer_names[0] == names[0] else None
+    random = _changes(short, names, at, ends - inputs, inputs, radius, device, tick, "in a random direction")
     nearest = _nearest(random)
     upper = nearest.clone()
     for index in range(len(layers)):
-        upper = torch.minimum(upper, _closing(short, layers, index, at, inputs, radius, norm, tick))
+        upper = torch.minimum(upper, _closing(short, layers, index, at, inputs, radius, norm, device, tick))
     if exact is not None:
         upper[:, 0] = exact
     return [
@@ -132,6 +139,7 @@ def _closing(
     inputs: torch.Tensor,
     radius: float,
     norm: Norm,
+    device: torch.device,
     tick: Tick,
 ) -> torch.Tensor:
     """Distances of all layers, ``(lines, layers)``, on the line where the gap of one layer closes fastest.
@@ -139,7 +147,7 @@ def _closing(
     The gap is that of its k-th largest value and the next. First as far as twice the place where the gap would be
     closed if the network were affine, then, where nothing changed, as far as the radius.
     """
-    gap, gradient = _gaps(network, layers, index, inputs)
+    gap, gradient = _gaps(network, layers[index], index, inputs, device)
     flat = gradient.flatten(1)
     along = -gradient.sign() if norm == "maximum" else -gradient
     slope = flat.abs().sum(1) if norm == "maximum" else flat.norm(dim=1)
@@ -158,28 +166,30 @@ def _closing(
         far = torch.full_like(reach[rows], radius) if again else reach[rows]
         which, what = there[rows], f"where the gap of {names[index]} closes"
         offsets = far.view(-1, *(1,) * (inputs.ndim - 1)) * along[rows]
-        lines = _changes(network, names, [at[i] for i in which.tolist()], offsets, inputs[which], far, tick, what)
+        lines = _changes(
+            network, names, [at[i] for i in which.tolist()], offsets, inputs[which], far, device, tick, what
+        )
         found[there[rows]] = torch.minimum(found[there[rows]], _nearest(lines))
     return found
 
 
 def _gaps(
-    network: nn.Module, layers: Sequence[TopKLayer], index: int, inputs: torch.Tensor
+    network: nn.Module, layer: TopKLayer, index: int, inputs: torch.Tensor, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The gap of one layer at each input and its gradient; zeros where there is no loser."""
     gaps, gradients = [], []
     for part in inputs.split(64):
         with torch.enable_grad(), recorded() as (calls, follow):
-            x = part.clone().requires_grad_(True)
+            x = part.to(device, copy=True).requires_grad_(True)
             follow(network)
             network(x)
-            gap = layers[index].gap(calls[index].z)
+            gap = layer.gap(calls[index].z)
             finite = gap.isfinite()
-            gradient = torch.zeros_like(part)
+            gradient = torch.zeros_like(x)
             if bool(finite.any()) and gap.requires_grad:
                 (gradient,) = torch.autograd.grad(gap[finite].sum(), x)
-        gaps.append(gap.detach())
-        gradients.append(gradient)
+        gaps.append(gap.detach().cpu())
+        gradients.append(gradient.cpu())
     return torch.cat(gaps), torch.cat(gradients)
 
 
@@ -190,6 +200,7 @@ def _changes(
     offsets: torch.Tensor,
     start: torch.Tensor,
     length: torch.Tensor | float,
+    device: torch.device,
     tick: Tick,
     what: str,
 ) -> list[list[list[float]]]:
@@ -203,7 +214,7 @@ def _changes(
     for first in range(0, len(start), _LINES):
         tick(f"lines {what}: {first} of {len(start)}")
         part = slice(first, first + _LINES)
-        lines = line_regions(network, start[part], start[part] + offsets[part], patterns=True)
+        lines = line_regions(network, start[part], start[part] + offsets[part], patterns=True, device=device)
         found += [
             [_of_layer(line, point, name, far) for name in names]
             for line, point, far in zip(lines, at[part], lengths[part].tolist(), strict=True)

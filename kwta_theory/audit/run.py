@@ -286,7 +286,7 @@ def audit(
     no_lines, distances = "no lines were asked for (lines=0)", None
     if count:
         try:
-            distances = flips.measure(network, layers, x[:count], ends[:count], norm, say)
+            distances = flips.measure(network, layers, x[:count].cpu(), ends[:count].cpu(), norm, where, say)
             no_lines = ""
         except InvalidArgumentError as refusal:
             no_lines = str(refusal).rstrip(".")

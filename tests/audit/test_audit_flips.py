@@ -16,6 +16,7 @@ from kwta_theory.audit import flips
 from kwta_theory.audit.layers import find_layers, run
 
 WIDTH, K, LINES = 12, 3, 12
+CPU = torch.device("cpu")
 
 
 def linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> nn.Linear:
@@ -27,7 +28,7 @@ def linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> nn.Linear:
 
 def measured(model: nn.Module, x: torch.Tensor, radius: float, norm: str = "euclidean") -> list[flips.Distances]:
     ends = flips.steps(x, radius, norm, seed=5)
-    return flips.measure(model, find_layers(model, x), x, ends, norm, lambda _: None)
+    return flips.measure(model, find_layers(model, x), x, ends, norm, CPU, lambda _: None)
 
 
 def pairs(z: np.ndarray, k: int) -> list[tuple[int, int]]:
@@ -109,7 +110,7 @@ def test_ties_are_distance_zero_and_duplicates_are_not():
     assert (found.random[0] == 0.0) == moves
     for seed in range(4):  # one of the seeds moves each way
         ends = flips.steps(tied[:1], 0.4, "euclidean", seed)
-        (one,) = flips.measure(model, find_layers(model, tied), tied[:1], ends, "euclidean", lambda _: None)
+        (one,) = flips.measure(model, find_layers(model, tied), tied[:1], ends, "euclidean", CPU, lambda _: None)
         assert (one.random[0] == 0.0) == bool(ends[0, 1] > ends[0, 0])
     # Two units that are the same never change places.
     same = nn.Sequential(linear(torch.tensor([[1.0, 0], [1, 0], [0, 1]], dtype=torch.float64)), KWTA(1 / 3))
