@@ -56,6 +56,7 @@ def test_there_is_one_notebook_for_each_stop_on_the_way() -> None:
         "2_theorem_1.ipynb",
         "3_disjointness.ipynb",
         "4_interpolation.ipynb",
+        "6_density_and_robustness.ipynb",
     ]
 
 
@@ -131,6 +132,7 @@ def test_every_slider_draws_at_its_ends_at_once(path: Path, monkeypatch: pytest.
         explored.append((draw, measure is not None, sliders))
 
     monkeypatch.setattr(explore_module, "explore", record)
+    monkeypatch.chdir(FOLDER)  # where Jupyter runs them
     names: dict[str, Any] = {}
     for cell in code_cells(kept(path)):
         if needed_for_sliders(cell.source):
