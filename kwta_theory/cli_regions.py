@@ -316,7 +316,7 @@ def measure(job: Job, json_file: Path | None, quiet: bool) -> None:
         rest = sum(seconds[direction] * job.left(direction) for direction in seconds)
         if seconds and rest > 1:
             say(f"one line: {', '.join(f'{name} {value:.2g} s' for name, value in seconds.items())}; "
-                f"the others: about {duration(rest)}")  # fmt: skip
+                f"the others: about {duration(rest)}, or less")  # fmt: skip
         for direction in job.lines:
             while left := job.left(direction):
                 step(direction, min(left, job.at_once(direction)))

@@ -37,7 +37,7 @@ class PlanePicture:
         edges: colours of the jumps.
         regions: in the picture.
         jumping: the share of the edges' length at which the output jumps.
-        largest_jump: Euclidean, at the ends of the edges.
+        largest_jump: of an edge, as :func:`edge_jumps` has it.
     """
 
     faces: ScalarMappable
@@ -59,8 +59,7 @@ def draw_plane(
     """Draw the regions of a plane: a value as the colour of the surface, the size of the jump as that of each edge.
 
     The surface is drawn from the affine maps, so it breaks at an edge where the network jumps and nowhere else. An edge
-    at which the network is continuous is a thin grey line. The size of a jump is Euclidean over all outputs, in the
-    network's units, at the middle of the edge.
+    at which the network is continuous is a thin grey line. The size of a jump is that of :func:`edge_jumps`.
 
     Args:
         axis: to draw on.
@@ -84,7 +83,7 @@ def draw_plane(
     )  # fmt: skip
 
     ends = plane.vertices[plane.edges]
-    sizes = plane.jumps.flatten(2).mean(1).norm(dim=1)
+    sizes = edge_jumps(plane)
     scale = float((plane.values.flatten(1).amax(0) - plane.values.flatten(1).amin(0)).norm())
     most = float(sizes.max()) if len(sizes) else 0.0
     jumps = sizes > CONTINUOUS * scale
@@ -103,6 +102,15 @@ def draw_plane(
     lengths = (ends[:, 1] - ends[:, 0]).norm(dim=1)
     share = float(lengths[jumps].sum() / lengths.sum()) if len(lengths) else 0.0
     return PlanePicture(faces, edges, plane.count, share, most if bool(jumps.any()) else 0.0)
+
+
+def edge_jumps(plane: PlaneRegions) -> torch.Tensor:
+    """The size of the jump at each edge, ``(edges,)``: Euclidean over the outputs, root mean square along the edge.
+
+    A jump is linear along its edge, from ``p`` to ``q``, so its mean square is ``(|p|^2 + <p, q> + |q|^2) / 3``.
+    """
+    p, q = plane.jumps.flatten(2).unbind(1)
+    return ((p.square() + p * q + q.square()).sum(1) / 3).clamp(min=0.0).sqrt()
 
 
 def _fans(plane: PlaneRegions, weights: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -37,6 +37,7 @@ WORDS = {
     "slope_change": "change of slope at a boundary",
     "slope_variation": "variation of slope, share of square",
 }
+ROUNDING = 1e-9
 SECTIONS = ("nearest", "jump", "slope_change")
 
 
@@ -112,10 +113,10 @@ def sentences_about(samples: Samples, random: Expected) -> list[str]:
     if not random.of_line:
         return []
     sample, n = samples[name], lines_of(samples)
-    spread = f" (standard error {sample.standard_error:.3g})" if n > 1 else ""
+    spread = f" (standard error over lines {sample.standard_error:.3g})" if n > 1 else ""
     return [
-        f"First layer: {sample.mean:.4g} boundaries on a line in the mean{spread}; random weights without bias are "
-        f"expected to have {random.mean(n):.4g} on these lines."
+        f"First layer: {sample.mean:.4g} boundaries on a line in the mean{spread}. Random weights without bias, drawn "
+        f"apart from the lines, are expected to have {random.mean(n):.4g}."
     ]
 
 
@@ -134,6 +135,10 @@ def notes(
         "lines, not for other networks or trainings.",
         "Jumps and changes of slope are Euclidean over the outputs, in the network's own units.",
     ]
+    if any(of["largest_jump"].count and of["largest_jump"].median < ROUNDING for of in found.values()):
+        said.append(f"Jumps below {ROUNDING:g} are rounding: the network is continuous there.")
+    if any(random.get(name) and random[name].of_line for name in measured):
+        said.append("The expected number is a mean over draws of all weights; the standard error is for this network.")
     if any(summary.unbounded for summary in summaries):
         said.append("No interval (-): there are too few lines for one at its share of the error.")
     if any(math.isinf(end) for s in summaries if not s.unbounded for end in (s.median, s.interval.upper)):
