@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
-import re
 from pathlib import Path
 
+import commands
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
-from kwta_theory import cli, cli_attack
+from kwta_theory import cli_attack
 from kwta_theory.attacks import ascent, suites
 from kwta_theory.attacks.ascent import Ascent
 from kwta_theory.confidence import clopper_pearson
@@ -19,21 +18,8 @@ from kwta_theory.networks import Architecture, load
 from kwta_theory.networks.training import recipe, train
 from kwta_theory.networks.training.trainer import CHECKPOINT
 
+kwta, refused = commands.of("attack")
 FAST = ["--n", "20", "--epsilon", "0.05", "--device", "cpu"]
-
-
-def kwta(*arguments: str | Path) -> Result:
-    """Run the command in this process, its two streams apart."""
-    return CliRunner(env={"NO_COLOR": "1"}).invoke(cli.app, ["attack", *map(str, arguments)])
-
-
-def refused(code: int, message: str, *arguments: str | Path) -> None:
-    """Run a command that must end with this code and one sentence."""
-    result = kwta(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    assert re.search(message, result.stderr), result.stderr
-    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.fixture(scope="module")

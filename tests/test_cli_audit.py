@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from typer.testing import CliRunner, Result
 
-from kwta_theory import KWTA, cli, cli_audit
+from kwta_theory import KWTA, cli_audit
 from kwta_theory.audit import audit, figures, text
 from kwta_theory.networks import Architecture, load
 from kwta_theory.networks.training import recipe, train
 from kwta_theory.networks.training.trainer import CHECKPOINT
 
+kwta, refused = commands.of("audit")
 ROUTER = """
 import torch
 from torch import nn
@@ -36,20 +36,6 @@ def broken():
 
 ready = build()
 """
-
-
-def kwta(*arguments: str | Path) -> Result:
-    """Run the command in this process, its two streams apart."""
-    return CliRunner(env={"NO_COLOR": "1"}).invoke(cli.app, ["audit", *map(str, arguments)])
-
-
-def refused(code: int, message: str, *arguments: str | Path) -> None:
-    """Run a command that must end with this code and one sentence."""
-    result = kwta(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    assert re.search(message, result.stderr), result.stderr
-    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import filelock
 import pytest
-from typer.testing import CliRunner, Result
+from commands import kwta, refused
+from typer.testing import CliRunner
 
 from kwta_theory import campaign, cli, cli_campaign
 from kwta_theory.campaign import Status, Tally, backends
@@ -30,21 +31,6 @@ COMMAND = [sys.executable, "-c", "from kwta_theory.cli import main; main()"]
 # Chunks of 200 trials: a millisecond each.
 SMALL = ["sweep", "--estimator", "same-pattern", "--width", "20", "--k", "2", "--cosine", "0.9"]
 SMALL += ["--chunk-trials", "200"]
-
-
-def kwta(*arguments: str | Path) -> Result:
-    """Run the command in this process, its two streams apart."""
-    return CliRunner(env={"NO_COLOR": "1"}).invoke(cli.app, [str(argument) for argument in arguments])
-
-
-def refused(code: int, message: str, *arguments: str | Path) -> str:
-    """Run a command that must end with this code and one sentence; return the sentence."""
-    result = kwta(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    assert re.search(message, result.stderr), result.stderr
-    assert len(result.stderr.splitlines()) == 1
-    return result.stderr
 
 
 def without_seconds(ledger: Path, folder: Path) -> list[dict[str, str]]:

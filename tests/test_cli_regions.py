@@ -7,32 +7,19 @@ import math
 import re
 from pathlib import Path
 
+import commands
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
-from kwta_theory import cli, cli_regions
+from kwta_theory import cli_regions
 from kwta_theory.confidence import Proportion
 from kwta_theory.networks import Architecture, load
 from kwta_theory.networks.training import load_network, recipe, train
 from kwta_theory.networks.training.trainer import CHECKPOINT
 from kwta_theory.regions import data_lines, gradient_lines, line_regions, random_lines
 
+kwta, refused = commands.of("regions")
 FAST = ["--lines", "9", "--epsilon", "0.3", "--device", "cpu"]
-
-
-def kwta(*arguments: str | Path) -> Result:
-    """Run the command in this process, its two streams apart."""
-    return CliRunner(env={"NO_COLOR": "1"}).invoke(cli.app, ["regions", *map(str, arguments)])
-
-
-def refused(code: int, message: str, *arguments: str | Path) -> None:
-    """Run a command that must end with this code and one sentence."""
-    result = kwta(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    assert re.search(message, result.stderr), result.stderr
-    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.fixture(scope="module")
