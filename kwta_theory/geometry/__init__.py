@@ -11,6 +11,12 @@ from kwta_theory.geometry.certificate import (
     VertexCertificate,
     check_certificate,
 )
+from kwta_theory.geometry.distribution import (
+    HoldingProbability,
+    Quantile,
+    RadiusDistribution,
+    radius_distribution,
+)
 from kwta_theory.geometry.radius import EFFORTS, CertificationError, RadiusBracket
 
 __all__ = [
@@ -19,12 +25,16 @@ __all__ = [
     "BoxCertificate",
     "Certificate",
     "CertificationError",
+    "HoldingProbability",
     "Leaf",
     "PatternCell",
     "ProductCertificate",
+    "Quantile",
     "RadiusBracket",
+    "RadiusDistribution",
     "Split",
     "VertexCertificate",
     "check_certificate",
     "pattern_cell",
+    "radius_distribution",
 ]
