@@ -43,7 +43,8 @@ def pattern_cell(
     - With a bias it is a polyhedron, and the distance is ``|x' - x|``.
 
     Args:
-        weight: ``W``, ``(width, input_dim)``, real numbers; taken in float64. ``input_dim`` at most 256.
+        weight: ``W``, ``(width, input_dim)``, real numbers; taken in float64. ``input_dim`` at most 256. An array of
+            float64 is not copied, because it may be large: do not change it as long as the cell is used.
         x: ``(input_dim,)``.
         k: number of winners, ``1 <= k < width``.
         bias: ``b``, ``(width,)``, or None.
@@ -60,7 +61,7 @@ def pattern_cell(
     >>> round(cell.nearest_boundary().distance, 12), round(cell.radius().upper, 9)
     (0.5, 0.5)
     """
-    weight_array = _real("weight", weight, 2)
+    weight_array = _real("weight", weight, 2, copy=False)
     width, input_dim = weight_array.shape
     x_array = _real("x", x, 1)
     if len(x_array) != input_dim:
@@ -80,15 +81,17 @@ def pattern_cell(
     return PatternCell(weight_array, x_array, k, bias_array)
 
 
-def _real(name: str, values: npt.ArrayLike, ndim: int) -> Array:
-    """A copy in float64 that cannot be written to, finite, its size within what can be squared."""
+def _real(name: str, values: npt.ArrayLike, ndim: int, *, copy: bool = True) -> Array:
+    """In float64, not to be written to, finite, its size within what can be squared."""
     sentence = f"{name} is not an array of real numbers with {ndim} dimension{'s' if ndim > 1 else ''}"
     try:
         given = np.asarray(values)
         if given.dtype.kind not in "biufO":
             raise TypeError
         with np.errstate(over="ignore"):
-            array = np.array(given, dtype=np.float64)
+            array = (
+                np.array(given, dtype=np.float64, order="C") if copy else np.ascontiguousarray(given, dtype=np.float64)
+            )
     except (TypeError, ValueError, OverflowError, RuntimeError):  # the last: a tensor that requires its gradient
         raise InvalidArgumentError(f"{sentence}.") from None
     if array.ndim != ndim or 0 in array.shape:
@@ -101,6 +104,7 @@ def _real(name: str, values: npt.ArrayLike, ndim: int) -> Array:
             f"{name} has largest entry {largest:g}: it must be zero or in [{_SMALLEST:g}, {_LARGEST:g}], so that "
             "squares stay within float64."
         )
+    array = array.view()
     array.setflags(write=False)
     return array
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EFFORTS = ("box", "relaxation", "branching")
 """Levels of effort, the cheapest first."""
 _STARTS = {"box": 8, "relaxation": 32, "branching": 64}
-_SHRINKS = 60
+_SHRINKS = 30
 _FLAT = 1e-11
 
 
@@ -181,8 +181,10 @@ def _certificate(
 def _checked(cell: PatternCell, centre: Array, points: list[Array]) -> tuple[float, Array]:
     """The first point that passes, moved towards the centre by ever larger steps, and its distance, rounded down."""
     for point in points:
+        size = float(np.linalg.norm(point - cell.x))
+        share = 2.0**-53 * max(1.0, float(np.linalg.norm(cell.x)) / size) if size > 0 else 1.0  # rounding, in the cell
         for step in range(_SHRINKS):
-            trial = point if step == 0 else point + min(1.0, 2.0 ** (step - 54)) * (centre - point)
+            trial = point if step == 0 else point + min(1.0, share * 4.0**step) * (centre - point)
             if np.isfinite(trial).all() and cell.contains(trial):
                 return distance_below(cell, trial), trial
     if not cell.contains(cell.x):

@@ -93,11 +93,13 @@ def test_tensors_and_single_precision_are_taken_as_they_are():
     assert (cell.x == x.astype(np.float32)).all()
 
 
-def test_arguments_are_copied():
+def test_the_input_is_copied_and_the_layer_is_not():
     weight, x, _ = draw(30, 3)
     cell = pattern_cell(weight, x, 4)
-    weight[:] = 0.0
-    assert cell.weight.any()
+    x[:] = 0.0
+    assert cell.x.any()
+    assert np.shares_memory(cell.weight, weight)
+    assert weight.flags.writeable
     assert "width=30, input_dim=3, k=4, cone" in repr(cell)
     assert "polyhedron" in repr(cell_of(30, 3, 4, bias=True))
     with pytest.raises(ValueError, match="read-only"):
