@@ -56,6 +56,7 @@ def test_there_is_one_notebook_for_each_stop_on_the_way() -> None:
         "2_theorem_1.ipynb",
         "3_disjointness.ipynb",
         "4_interpolation.ipynb",
+        "5_regions.ipynb",
         "6_density_and_robustness.ipynb",
     ]
 
