@@ -109,6 +109,7 @@ class Job:
     labels: torch.Tensor
     lines: dict[str, Lines]
     expected: dict[str, Expected]
+    output_scale: float
     measured: dict[str, Samples] = field(default_factory=dict)
 
     @property
@@ -180,7 +181,8 @@ def run(
     lines = drawn(model, data, labels, directions, count, radius, norm, seed, device)
     head = described(checkpoint, record, model, count, radius, norm, seed, data.description, untrained)
     expected = {name: report.expected(model, each, device) for name, each in lines.items()}
-    job = Job(head, model, device, labels, lines, expected)
+    scale = report.output_scale(model, data.test.images(slice(0, count)), device)
+    job = Job(head, model, device, labels, lines, expected, scale)
     if json_file:
         go_on(job, json_file)
     try:
@@ -379,6 +381,7 @@ def as_json(job: Job) -> dict[str, Any]:
         **job.head,
         "complete": job.done,
         "interval_error": ERROR,
+        "output_scale": job.output_scale,
         "directions": {
             name: {
                 "sampled": job.lines[name].sampled,
@@ -415,6 +418,7 @@ def show(job: Job) -> None:
     say(f"{head['checkpoint']}: {network}")
     say(f"lines from the first {head['lines']} test images; data: {head['data']}")
     say(f"length {head['epsilon']:g} ({head['norm']} norm), pixels within [0, 1], seed {head['seed']}")
+    say(f"outputs: {job.output_scale:.3g} from their mean over the images (root mean square)")
     for direction in job.measured:
         lines = job.lines[direction]
         samples = job.measured[direction]

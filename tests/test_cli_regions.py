@@ -55,6 +55,8 @@ def test_the_numbers_are_those_of_the_lines(runs, base):
         "data": data_lines(images, test.images(slice(9, 18)), 0.3, bounds=(0, 1)),
     }
     assert list(base["directions"]) == list(lines)
+    outputs = torch.cat([line.values[0, 0][None] for line in line_regions(model, images, images)])
+    assert base["output_scale"] == pytest.approx(9**-0.5 * float((outputs - outputs.mean(0)).norm()))
     assert sum(sum(part["lines"]["boundaries"]["values"]) for part in base["directions"].values()) > 100
     for name, part in base["directions"].items():
         values = {key: column["values"] for key, column in part["lines"].items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import statistics
 from collections.abc import Mapping
@@ -18,13 +19,13 @@ from torch import nn
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.confidence import Interval, Proportion
 from kwta_theory.regions import pictures
-from kwta_theory.regions.directions import Lines
+from kwta_theory.regions.directions import GRADIENT_BATCH, Lines
 from kwta_theory.regions.expected import expected_first_layer
 from kwta_theory.regions.lines import line_regions
 from kwta_theory.regions.planes import plane_regions
 from kwta_theory.regions.survey import COHERENCE, LAYER, Samples, Summary, lines_of
 from kwta_theory.report import files, plots
-from kwta_theory.seeding import Device
+from kwta_theory.seeding import Device, resolve_device
 
 WORDS = {
     "boundaries": "boundaries on a line",
@@ -64,6 +65,16 @@ def expected(model: nn.Module, lines: Lines, device: Device | None = None) -> Ex
         return Expected(tuple(expected_first_layer(model, lines.start, lines.end, device=device).tolist()))
     except InvalidArgumentError as error:
         return Expected((), str(error))
+
+
+def output_scale(model: nn.Module, images: torch.Tensor, device: Device | None = None) -> float:
+    """Root mean square distance of a network's outputs from their mean over inputs, to hold jumps against."""
+    where = resolve_device("cpu" if device is None else device)
+    with torch.no_grad():
+        parts = images.split(GRADIENT_BATCH)
+        network = copy.deepcopy(model).to(where, torch.float64).eval()
+        outputs = torch.cat([network(part.to(where, torch.float64)).cpu() for part in parts]).flatten(1)
+    return float((outputs - outputs.mean(0)).square().sum(1).mean().sqrt())
 
 
 def table(found: Mapping[str, Summary], crossing: Proportion, share: Interval) -> Table:
@@ -133,7 +144,8 @@ def notes(
     said = [
         f"All intervals hold together with probability at least {1 - error:g}, for this network and the law of its "
         "lines, not for other networks or trainings.",
-        "Jumps and changes of slope are Euclidean over the outputs, in the network's own units.",
+        "Jumps and changes of slope are Euclidean over the outputs, in the network's own units: compare networks by "
+        "their share of how far outputs are from their mean.",
     ]
     if any(of["largest_jump"].count and of["largest_jump"].median < ROUNDING for of in found.values()):
         said.append(f"Jumps below {ROUNDING:g} are rounding: the network is continuous there.")
