@@ -53,24 +53,26 @@ class Entries:
             (self.place[np.ix_(first, first)], self.place[np.ix_(second, second)]),
             (self.place[first[:, None], second], self.place[second[:, None], first]),
         )
+        self._flat = [a * len(first) + b for a, b in self._pairs]
+        self._doubled = np.outer(self.weights, self.weights / 2)
 
     def gather(self, table: Array) -> Array:
         """``sum_ij d_ij (b_i o b_j)(b_i o b_j)'`` from ``table = K' D K``."""
-        (a, b), (c, d) = self._pairs
-        total = table[a, b]
-        total += table[c, d]
-        total *= self.weights / 2
-        total *= self.weights[:, None]
+        total = table.take(self._flat[0])
+        total += table.take(self._flat[1])
+        total *= self._doubled
         return total
 
     def kronecker(self, matrix: Array) -> Array:
         """The operator ``X -> V X V``."""
         flat = matrix[self.upper]
         (a, b), (c, d) = self._pairs
-        total = flat[a] * flat[b]
-        total += flat[c] * flat[d]
-        total *= self.weights / 2
-        total *= self.weights[:, None]
+        total = flat.take(a)
+        total *= flat.take(b)
+        other = flat.take(c)
+        other *= flat.take(d)
+        total += other
+        total *= self._doubled
         return total
 
 
@@ -290,7 +292,7 @@ class _Tree:
 
 def pieces_allowed(input_dim: int) -> int:
     """How often a cell is cut at most: a fixed number, so that results do not depend on the machine."""
-    return min(400, max(4, int(60 * (32 / input_dim) ** 5)))
+    return min(400, max(4, int(40 * (32 / input_dim) ** 5)))
 
 
 def certificate(

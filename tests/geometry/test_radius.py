@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import math
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.geometry import (
     EFFORTS,
     BoxCertificate,
+    CertificationError,
     PatternCell,
     ProductCertificate,
     VertexCertificate,
@@ -128,7 +131,7 @@ def test_directions_drawn_at_random_do_not_see_the_radius():
     assert seen < cell.radius(effort="box").lower / 2
 
 
-@pytest.mark.parametrize(("input_dim", "width"), [(48, 3000), (8, 30_000)])
+@pytest.mark.parametrize(("input_dim", "width"), [(48, 3000), (8, 5000)])
 def test_many_dimensions_and_a_wide_layer_take_the_box(input_dim, width):
     cell = cell_of(width, input_dim, width // 10)
     found = cell.radius(effort="box")
@@ -429,3 +432,74 @@ def test_bad_arguments_of_the_bracket():
         cell.radius(seed=-1)
     with pytest.raises(InvalidArgumentError, match="for at most 64 dimensions, the cell has 65: effort='box'"):
         cell_of(300, 65, 30).radius(effort="relaxation")
+
+
+# what never happens, made to happen
+
+
+def test_a_solver_that_fails_is_reported(monkeypatch):
+    cell = cell_of(100, 3, 10)
+    monkeypatch.setattr(
+        programmes._Silent, "getModelStatus", lambda *_: programmes.highspy.HighsModelStatus.kIterationLimit
+    )
+    with pytest.raises(CertificationError, match="ended with the status kIterationLimit"):
+        cell.radius()
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (0, "a bounded linear programme was called unbounded"),
+        (1, "no point deep inside the cell was found"),
+        (10, "a cell inside a box was called unbounded"),
+    ],
+)
+def test_a_programme_that_loses_its_largest_value_is_reported(number, sentence, monkeypatch):
+    """One programme for a ray, one for the centre, eight for the box (three axes, the threshold), then the search."""
+    maximise, count = programmes.LinearProgramme.maximise, itertools.count()
+    monkeypatch.setattr(programmes.Polytope, "maximise", lambda self, c: self._programme.maximise(c))
+    monkeypatch.setattr(
+        programmes.LinearProgramme, "maximise", lambda self, c: maximise(self, c) if next(count) < number else None
+    )
+    with pytest.raises(CertificationError, match=sentence):
+        cell_of(100, 3, 10).radius()
+
+
+def test_ends_that_contradict_each_other_are_reported(monkeypatch):
+    cell = cell_of(100, 3, 10)
+    monkeypatch.setattr(radius, "check_certificate", lambda *_: 1e-9)
+    with pytest.raises(CertificationError, match="is beyond the certified bound"):
+        cell.radius(effort="box")
+    monkeypatch.setattr(PatternCell, "contains", lambda *_: False)
+    with pytest.raises(CertificationError, match="x does not have the pattern of x"):
+        cell.radius(effort="box")
+
+
+def test_a_bound_at_ninety_degrees_that_no_ray_proves_is_infinite(monkeypatch):
+    """The ray is not believed: the upper end stays infinite, the lower end finite, and nothing is called unbounded."""
+    cell = pattern_cell([[1.0, 0.0], [0.0, 1.0]], [1.0, 0.0], 1)
+    monkeypatch.setattr(PatternCell, "allows_ray", lambda *_: False)
+    found = cell.radius()
+    assert found.upper == math.inf
+    assert 0 <= found.lower < math.inf
+    assert not found.unbounded
+    assert found.ratio == math.inf
+    assert cell.contains(found.witness)
+
+
+def test_certificates_are_checked_as_often_as_they_are_shifted(monkeypatch):
+    """Multipliers short of definite by more than the first shift: the next one makes them a certificate."""
+    cell = cell_of(500, 8, 50)
+    monkeypatch.setattr(relaxation, "_SHIFTS", (-1.0, 1e-5))
+    found = cell.radius()
+    assert math.isfinite(found.upper)
+    assert found.lower <= found.upper
+
+
+def test_the_room_imports_neither_of_the_other_two_routes():
+    """Nor torch: geometry is a route of its own."""
+    for file in Path(radius.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.startswith(("torch", "kwta_theory.theory", "kwta_theory.simulation")) for name in names)
