@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 STATEMENT_NAMES = (
     "piecewise-linearity, appendix-b, lemma-1, lemma-2, lemma-3, lemma-4, claim-3, claim-4, claim-5, claim-6, "
-    "lemma-5, lemma-6, lemma-7, theorem-1, theorem-8, theorem-9, example-1, lemma-8, lemma-9, lemma-10, "
+    "lemma-5, lemma-6, lemma-7, theorem-1, theorem-1-cells, theorem-8, theorem-8-cells, theorem-9, theorem-9-cells, "
+    "example-1, lemma-8, lemma-9, lemma-10, "
     "theorem-2, theorem-10, remark-1, theorem-11, theorem-2-fixed-ratio, piecewise-linearity-as-printed, "
     "appendix-b-as-printed, lemma-2-as-printed, lemma-6-as-printed, lemma-7-as-printed, lemma-9-as-printed"
 )

@@ -232,6 +232,35 @@ def cosine_without_root(true: bool) -> Case:
     return change_at(rotation, first_width(rotation if true else misread))
 
 
+# --- Theorems 1 and 9, every x' ---
+
+
+def every_at(rotation: pointwise.Rotation, input_dim: int, width: int) -> Case:
+    """The claim for every ``x'``, said to begin at this width; drawn layers decide it by certificate or witness."""
+    first = inputs.Inputs("e_1", np.eye(input_dim)[:1], "the first unit vector")
+    return pointwise.every_case(first, SETTINGS, dataclasses.replace(rotation, granted_width=float(width)), width)
+
+
+@plant(
+    "every-at-a-third-of-the-width", "Theorem 1 for every x' from a third of a width at which layers reach its level"
+)
+def every_at_a_third_of_the_width(true: bool) -> Case:
+    return every_at(theorem_1.claim(2, SETTINGS), 2, 120 if true else 40)
+
+
+@plant("every-eight-to-the-minus-m", "Theorem 1 for every x' with 8^-m where drawn layers reach 2^-m")
+def every_eight_to_the_minus_m(true: bool) -> Case:
+    rotation = theorem_1.claim(2, SETTINGS)
+    level = rotation.log_failure * (1 if true else 3)
+    return every_at(dataclasses.replace(rotation, log_failure=level), 2, 70)
+
+
+@plant("every-a-tenth-of-beta", "Theorem 1 for every x' in space, with beta/10 at the width for beta")
+def every_tenth_of_beta(true: bool) -> Case:
+    rotation = theorem_1.claim(3, dataclasses.replace(SETTINGS, beta=0.1 if true else 0.01))
+    return dataclasses.replace(every_at(rotation, 3, 160), normals_per_trial=BUDGET.normals / 200)
+
+
 # --- Theorems 2, 10 and 11 ---
 
 

@@ -23,9 +23,10 @@ def measured_words(measured: Measurement | None, findings: Sequence[Finding] = (
         return "; ".join(searched)
     if measured is None:
         return "-"
-    held, interval = measured.failures.complement(), measured.interval
+    trials, interval = measured.failures.trials, measured.interval
     low, high = 1 - interval.upper, 1 - interval.lower
-    return f"{held.value:.4g} [{low:.4g}, {high:.4g}] n={held.trials:,}"
+    still = f", {measured.open:,} open" if measured.open else ""
+    return f"{measured.held / trials:.4g} [{low:.4g}, {high:.4g}] n={trials:,}{still}"
 
 
 def exact_words(exact: LogBracket | None, findings: Sequence[Finding] = ()) -> str:

@@ -14,10 +14,14 @@ from kwta_theory.statements.verdict import LogBracket
 
 @dataclass(frozen=True)
 class Sample:
-    """What a simulation hands to the judge: the trials in which the conclusion held, and what else it saw."""
+    """What a simulation hands to the judge: the trials in which the conclusion held, and what else it saw.
+
+    ``open`` counts the trials that it could decide neither way; they are not among the successes.
+    """
 
     successes: Proportion
     remark: str = ""
+    open: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Case:
         also: further laws or rigorous bounds that share no code with ``exact``; they must all meet.
         scope: the form of the statement that this case is about where it is not the statement's own.
         withheld: why the outcome stays UNDECIDED although the evidence at hand would allow HOLDS, or "".
+        counts_decide: the laws are compared with the counts, but the outcome rests on the counts alone.
     """
 
     parameters: Mapping[str, int | float | str]
@@ -65,6 +70,7 @@ class Case:
     also: tuple[Callable[[], LogBracket], ...] = ()
     scope: str | None = None
     withheld: str = ""
+    counts_decide: bool = False
 
 
 @dataclass(frozen=True)

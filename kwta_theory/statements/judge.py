@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from kwta_theory import seeding
-from kwta_theory.confidence import trials_to_decide
+from kwta_theory.confidence import Proportion, trials_to_decide
 from kwta_theory.statements import words
 from kwta_theory.statements.case import Case, Claim, Statement
 from kwta_theory.statements.finding import Finding, RouteContext, Says
@@ -42,7 +42,9 @@ def judge(
     outcome, reason = decide_outcome(case, exact, measured, also)
     witness = None
     if outcome is Outcome.REFUTED:
-        by_law = any(law is not None and law.lower > case.claimed_log_failure for law in (exact, *also))
+        by_law = not case.counts_decide and any(
+            law is not None and law.lower > case.claimed_log_failure for law in (exact, *also)
+        )
         call = case.exact_call if by_law else case.simulate_call
         trials = measured.failures.trials if measured else 0
         witness = call.replace("{trials}", str(trials)).replace("{seed}", str(seed))
@@ -140,7 +142,8 @@ def measure(case: Case, settings: Settings, error: float, seed: int) -> tuple[Me
             f"not simulated, since {FEWEST_TRIALS} trials of {case.normals_per_trial:.2g} normals exceed the budget",
         )
     sample = case.simulate(trials, seed)
-    return Measurement(sample.successes.complement(), error, "simulation", seed, sample.remark), sample.remark
+    failures = Proportion(sample.successes.failures - sample.open, sample.successes.trials)
+    return Measurement(failures, error, "simulation", seed, sample.remark, sample.open), sample.remark
 
 
 def decide_outcome(
@@ -149,7 +152,7 @@ def decide_outcome(
     """Choose the outcome from the claim and the evidence alone.
 
     In this order: routes that contradict each other decide nothing; an empty bound or a width below the one that the
-    proof grants makes the claim vacuous; then the laws decide; then counting.
+    proof grants makes the claim vacuous; then the laws decide, where the case lets them; then counting.
     """
     conflict = contradiction(exact, measured, also)
     if conflict is not None:
@@ -166,6 +169,8 @@ def decide_outcome(
             f"{truth_there(case, exact, measured)}"
         )
     claimed = words.probability(case.claimed_log_failure)
+    if case.counts_decide:
+        return by_counting(case, measured, claimed)
     enough = [law for law in laws if law.upper <= case.claimed_log_failure]
     if enough:
         reason = f"the probability of failure is {at_most(enough)}, and {claimed} is allowed"
@@ -189,19 +194,20 @@ def by_counting(case: Case, measured: Measurement | None, claimed: str) -> tuple
         return Outcome.UNDECIDED, "neither an exact law nor a simulation within the budget reaches these parameters"
     allowed = math.exp(case.claimed_log_failure)
     interval, counts = measured.interval, measured.failures
-    counted = f"{counts.successes:,} failures in {counts.trials:,} trials"
+    still = f" and {measured.open:,} open" if measured.open else ""
+    counted = f"{counts.successes:,} failures{still} in {counts.trials:,} trials"
     if interval.upper <= allowed:
         return Outcome.HOLDS, f"{counted} put its probability below {interval.upper:.3g}; {claimed} is allowed"
     if interval.lower > allowed:
         return Outcome.REFUTED, f"{counted} put its probability above {interval.lower:.3g}; only {claimed} is allowed"
+    around = f"{counted} leave [{interval.lower:.3g}, {interval.upper:.3g}] around the allowed {claimed}"
+    if counts.value <= allowed <= (counts.successes + measured.open) / counts.trials and measured.open:
+        return Outcome.UNDECIDED, f"{around}; to close the open ones would decide, more trials would not"
     needed = trials_to_decide(counts.successes / counts.trials, allowed, measured.error)
     # Beyond that, the observed rate is the level itself up to rounding.
     hopeless = needed is None or needed > 10**15
     would = "no number of trials would decide" if hopeless else f"about {needed:,} trials would decide"
-    return Outcome.UNDECIDED, (
-        f"{counted} leave [{interval.lower:.3g}, {interval.upper:.3g}] around the allowed {claimed}; {would} if the "
-        "observed rate persisted"
-    )
+    return Outcome.UNDECIDED, (f"{around}; {would} if the observed rate persisted")
 
 
 def at_most(laws: Sequence[LogBracket]) -> str:
@@ -254,7 +260,8 @@ def truth_there(case: Case, exact: LogBracket | None, measured: Measurement | No
         low, high = words.success(exact.upper), words.success(exact.lower)
         parts.append(f"P = {low} exactly" if low == high else f"P is in [{low}, {high}] exactly")
     if measured is not None:
-        parts.append(f"true in {measured.failures.failures:,} of {measured.failures.trials:,} trials")
+        still = f" and open in {measured.open:,}" if measured.open else ""
+        parts.append(f"true in {measured.held:,}{still} of {measured.failures.trials:,} trials")
     if not parts:
         return "nothing was measured there"
     level = case.claimed_log_failure

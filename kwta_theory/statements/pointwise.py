@@ -6,7 +6,13 @@ directions would: points with the same pattern are so rare among directions that
 
 For every ``x'`` there is a bracket: from below the law of one fixed ``x'``, from above the argument of the paper's
 proof with exact laws in its steps (``theory.theorem8_exact_argument``). That is one route, so the form for every ``x'``
-is not called true on its strength: a second, the cell of the pattern of a drawn layer, would have to agree.
+is not called true on its strength. Up to :data:`LARGEST_CELL` dimensions the second route decides: layers are drawn,
+and the cell of the pattern of each is bounded by a certificate or reaches the distance by a witness
+(:mod:`kwta_theory.geometry.reach`); the bracket only has to agree. In more dimensions the level ``2^-m`` would take
+too many layers.
+
+The theorems condition on rows of at most ``10 sqrt(m)``. The layers drawn are not conditioned: with entries ``N(0,
+1/l)`` a longer row has probability below ``e^-280`` from ``m = 2``, ``l = 3`` on (:func:`log_norm_failure`).
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kwta_theory import checks, theory
+from kwta_theory.confidence import Proportion
 from kwta_theory.inputs import Inputs
 from kwta_theory.statements import words
 from kwta_theory.statements.case import Case, Curve, FirstTrue, Sample, Statement
@@ -32,7 +39,20 @@ NOTE = (
     "sampled directions would decide it."
 )
 POINTWISE, EVERY = "pointwise", "every x'"
-WITHHELD = "that is one route, and a second one, the certified cell of a pattern, is not computed here"
+WITHHELD = (
+    "that is one route, and a second one, the certified cell of a pattern, is not computed here: the level would take "
+    "too many drawn layers"
+)
+CERTIFIED = (
+    "x' is not sampled: each drawn layer is decided for every x' at once, by a certificate for its cell or by a "
+    "witness x', both checked exactly. Of layers wider than 65,536 the rows nearest to the threshold are drawn, and "
+    "only certificates count."
+)
+LARGEST_CELL = 6
+# As in geometry.reach, which is not loaded for a number.
+LARGEST_STORED = 2**16
+# The work of one layer, in normals that could be drawn in its time.
+FEWEST_NORMALS_IN_THE_PLANE, FEWEST_NORMALS = 8_192.0, 1.1e5
 LARGEST_SEARCHED_WIDTH = 10**9
 # delta = 1 itself is outside Theorem 8; Theorem 1 claims its limit.
 DELTA_ONE = math.nextafter(1.0, 0.0)
@@ -193,7 +213,7 @@ def every_case(inputs: Inputs, settings: Settings, rotation: Rotation, width: in
             math.log(latest),
         )
 
-    return dataclasses.replace(
+    case = dataclasses.replace(
         pointwise,
         exact=exact,
         exact_call=(
@@ -204,6 +224,33 @@ def every_case(inputs: Inputs, settings: Settings, rotation: Rotation, width: in
         note="",
         scope=EVERY,
         withheld=WITHHELD,
+    )
+    return certified_case(case, m, ratio, rotation, width) if m <= LARGEST_CELL else case
+
+
+def certified_case(case: Case, input_dim: int, sparsity_ratio: float, rotation: Rotation, width: int) -> Case:
+    """The same claim, decided by drawn layers, each for every ``x'`` at once."""
+    k = checks.winners(width, sparsity_ratio)
+    beta = rotation.named.get("beta", theory.beta_from_cosine(rotation.cosine))
+
+    def simulate(trials: int, seed: int) -> Sample:
+        from kwta_theory.geometry import reach  # a solver of linear programmes is loaded only where cells are
+
+        found = reach.reach(width, input_dim, k, beta, trials, seed)
+        return Sample(Proportion(found.certified, trials), open=found.open)
+
+    drawn = input_dim * width if width <= LARGEST_STORED else 0
+    return dataclasses.replace(
+        case,
+        simulate=simulate,
+        simulate_call=(
+            f"from kwta_theory.geometry.reach import reach; reach({width}, {input_dim}, {k}, {beta!r}, {{trials}}, "
+            "seed={seed})"
+        ),
+        normals_per_trial=max(drawn, FEWEST_NORMALS_IN_THE_PLANE if input_dim == 2 else FEWEST_NORMALS),
+        note=CERTIFIED,
+        withheld="",
+        counts_decide=True,
     )
 
 
@@ -266,3 +313,31 @@ def rotation_statement(
         return [*change_curves(settings, rotation), *proved_curves(inputs.input_dim, settings, rotation)]
 
     return Statement(name, title, text, hypotheses, cases, curves, scope=POINTWISE)
+
+
+def every_statement(
+    name: str, title: str, text: str, hypotheses: Callable[[Settings], None], claim: Callable[[int, Settings], Rotation]
+) -> Statement:
+    """The same theorem for every ``x'``, in so few dimensions that drawn layers decide it; any ``x`` has the same law.
+
+    Judged at the width asked for, at the one from which on the proof's argument with exact laws reaches the level, and
+    at the one that the proof grants. Arguments as in :func:`rotation_statement`.
+    """
+
+    def cases(_: Inputs, settings: Settings) -> Iterator[Case]:
+        for input_dim in decidable_dimensions(settings, claim):
+            rotation = claim(input_dim, settings)
+            first = Inputs("e_1", np.eye(input_dim)[:1], "the first unit vector")
+            exact = exact_argument_width(input_dim, settings.sparsity_ratio, rotation)
+            for width in sorted({settings.width, exact, math.ceil(rotation.granted_width)}):
+                yield every_case(first, settings, rotation, width)
+
+    return Statement(name, title, text, hypotheses, cases, scope=EVERY, uses_inputs=False)
+
+
+def decidable_dimensions(settings: Settings, claim: Callable[[int, Settings], Rotation]) -> list[int]:
+    """2 and, up to 4, the dimensions whose level so many layers as the budget allows decide if all are certified."""
+    trials = settings.budget.trials(FEWEST_NORMALS)
+    # a run has some hundred intervals; a level p needs log(2/error)/-log(1 - p) unanimous trials
+    evidence = math.log(2 * 100 / settings.budget.interval_error)
+    return [2] + [m for m in (3, 4) if -trials * math.log1p(-math.exp(claim(m, settings).log_failure)) >= evidence]

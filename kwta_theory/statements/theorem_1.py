@@ -11,7 +11,13 @@ from __future__ import annotations
 import math
 
 from kwta_theory import checks, theory
-from kwta_theory.statements.pointwise import DELTA_ONE, Rotation, check_sparsity_ratio, rotation_statement
+from kwta_theory.statements.pointwise import (
+    DELTA_ONE,
+    Rotation,
+    check_sparsity_ratio,
+    every_statement,
+    rotation_statement,
+)
 from kwta_theory.statements.settings import Settings
 
 
@@ -28,11 +34,13 @@ def claim(input_dim: int, settings: Settings) -> Rotation:
     return Rotation(cosine, -input_dim * math.log(2), granted, {"beta": settings.beta})
 
 
-STATEMENT = rotation_statement(
-    "theorem-1",
-    "Theorem 1 (for one fixed x' and for every x')",
+TEXT = (
     "If l >= Omega((m/gamma)(1/beta) log((m/gamma)(1/beta))), then with probability at least 1 - 2^-m the activation "
-    "patterns of Wx and Wx' differ for every x' with d^2(x, x')/|x|^2 >= beta.",
-    check_hypotheses,
-    claim,
+    "patterns of Wx and Wx' differ for every x' with d^2(x, x')/|x|^2 >= beta."
+)
+STATEMENT = rotation_statement(
+    "theorem-1", "Theorem 1 (for one fixed x' and for every x')", TEXT, check_hypotheses, claim
+)
+CELLS = every_statement(
+    "theorem-1-cells", "Theorem 1 (for every x', by the cell of the pattern)", TEXT, check_hypotheses, claim
 )

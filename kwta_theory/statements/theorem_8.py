@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 
 from kwta_theory import checks, theory
-from kwta_theory.statements.pointwise import Rotation, check_sparsity_ratio, rotation_statement
+from kwta_theory.statements.pointwise import Rotation, check_sparsity_ratio, every_statement, rotation_statement
 from kwta_theory.statements.settings import Settings
 
 
@@ -35,12 +35,14 @@ def claim(input_dim: int, settings: Settings) -> Rotation:
     return Rotation(settings.cosine, log_failure, granted, {"cosine": settings.cosine, "delta": settings.failure})
 
 
-STATEMENT = rotation_statement(
-    "theorem-8",
-    "Theorem 8 (for one fixed x' and for every x')",
+TEXT = (
     "If all rows of W are at most 10 sqrt(m) long and l >= C ((m + log(1/delta))/gamma)(1/(1 - alpha^2)) log(...), "
     "then with probability at least 1 - delta 2^-m the activation patterns of Wx and Wx' differ for every x' whose "
-    "cosine with x is at most alpha.",
-    check_hypotheses,
-    claim,
+    "cosine with x is at most alpha."
+)
+STATEMENT = rotation_statement(
+    "theorem-8", "Theorem 8 (for one fixed x' and for every x')", TEXT, check_hypotheses, claim
+)
+CELLS = every_statement(
+    "theorem-8-cells", "Theorem 8 (for every x', by the cell of the pattern)", TEXT, check_hypotheses, claim
 )

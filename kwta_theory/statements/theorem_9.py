@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from kwta_theory import checks, theory
-from kwta_theory.statements.pointwise import Rotation, check_sparsity_ratio, rotation_statement
+from kwta_theory.statements.pointwise import Rotation, check_sparsity_ratio, every_statement, rotation_statement
 from kwta_theory.statements.settings import Settings
 
 
@@ -29,12 +29,14 @@ def claim(input_dim: int, settings: Settings) -> Rotation:
     return Rotation(cosine, log_failure, granted, {"beta": settings.beta, "delta": settings.failure})
 
 
-STATEMENT = rotation_statement(
-    "theorem-9",
-    "Theorem 9 (for one fixed x' and for every x')",
+TEXT = (
     "If all rows of W are at most 10 sqrt(m) long and l >= C ((m + log(1/delta))/gamma)(1/beta) log(...), then with "
     "probability at least 1 - delta 2^-m the activation patterns of Wx and Wx' differ for every x' = c (x + Delta x) "
-    "with Delta x perpendicular to x and |Delta x|^2/|x|^2 >= beta.",
-    check_hypotheses,
-    claim,
+    "with Delta x perpendicular to x and |Delta x|^2/|x|^2 >= beta."
+)
+STATEMENT = rotation_statement(
+    "theorem-9", "Theorem 9 (for one fixed x' and for every x')", TEXT, check_hypotheses, claim
+)
+CELLS = every_statement(
+    "theorem-9-cells", "Theorem 9 (for every x', by the cell of the pattern)", TEXT, check_hypotheses, claim
 )

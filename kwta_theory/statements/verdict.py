@@ -40,18 +40,32 @@ class LogBracket:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was counted: trials in which the conclusion failed, with an exact interval at a stated error."""
+    """What was counted: trials in which the conclusion failed, with an exact interval at a stated error.
+
+    ``open`` counts trials that were decided neither way; they are not among the failures.
+    """
 
     failures: Proportion
     error: float
     method: str
     seed: int
     remark: str = ""
+    open: int = 0
 
     @property
     def interval(self) -> Interval:
-        """Clopper-Pearson interval of the probability of failure; wrong with probability at most ``error``."""
-        return self.failures.interval(self.error)
+        """Clopper-Pearson interval of the probability of failure; wrong with probability at most ``error``.
+
+        The number of trials that fail lies in ``[failures, failures + open]``, and both limits rise with the count: the
+        lower one is taken of its lower end, the upper one of its upper end.
+        """
+        most = Proportion(self.failures.successes + self.open, self.failures.trials)
+        return Interval(self.failures.interval(self.error).lower, most.interval(self.error).upper)
+
+    @property
+    def held(self) -> int:
+        """Trials in which the conclusion is known to have held."""
+        return self.failures.failures - self.open
 
 
 @dataclass(frozen=True)

@@ -40,14 +40,16 @@ def test_every_statement_of_the_default_is_judged(verdicts):
 def test_nothing_true_is_contradicted(verdicts):
     assert all(v.outcome is not Outcome.REFUTED for v in verdicts)
     assert all(v.routes_agree for v in verdicts)
-    # What stays open is what is said to: "for every x'" has one route here, and some lemmas are only searched.
+    # What stays open is what is said to: "for every x'" has one route in 16 dimensions, in 2 the level delta/4 takes
+    # more layers than this budget has, and some lemmas are only searched.
     undecided = [v for v in verdicts if v.outcome is Outcome.UNDECIDED]
     assert all(v.scope == "every x'" or v.findings for v in undecided)
-    assert {v.statement for v in undecided if v.scope == "every x'"} == {"theorem-1", "theorem-8", "theorem-9"}
+    every = {v.statement for v in undecided if v.scope == "every x'"}
+    assert every == {"theorem-1", "theorem-8", "theorem-9", "theorem-8-cells", "theorem-9-cells"}
 
 
 def test_for_every_point_nothing_is_called_true_on_one_route(verdicts):
-    every = [v for v in verdicts if v.scope == "every x'"]
+    every = [v for v in verdicts if v.scope == "every x'" and not v.statement.endswith("-cells")]
     assert len(every) == 9
     for v in every:
         assert v.outcome in (Outcome.VACUOUS, Outcome.UNDECIDED)
@@ -63,7 +65,9 @@ def test_for_every_point_nothing_is_called_true_on_one_route(verdicts):
 def test_the_argument_with_exact_laws_reaches_the_level_at_the_width_that_it_names(verdicts):
     """One winner fewer does not: the width is where it starts to, and not a number beyond it."""
     named = [
-        v for v in verdicts if v.scope == "every x'" and "which reaches the claimed level all the same" in v.reason
+        v
+        for v in verdicts
+        if v.scope == "every x'" and v.inputs != "-" and "which reaches the claimed level all the same" in v.reason
     ]
     assert {v.statement for v in named} == {"theorem-1", "theorem-8", "theorem-9"}
     v = next(v for v in named if v.statement == "theorem-9")
