@@ -84,19 +84,22 @@ class LinearProgramme:
 class Frame:
     """Coordinates in which the cell has size about 1.
 
-    ``x' = unit (x/unit + scale Q v)`` and ``tau = unit (level + scale size t)``.
+    ``x' = unit (x/unit + scale Q v)`` and ``tau = unit (level + scale (w . Q v + size t))``. The same vector ``w``
+    may be taken from every row, because only differences of rows matter.
 
     Attributes:
         basis: ``Q``, ``(input_dim, n)`` with orthonormal columns, perpendicular to ``x`` without a bias.
         unit: ``|x|`` without a bias, 1 with one.
         scale: of the distances.
-        size: of the rows near the threshold, so that scaling the layer changes nothing.
+        common: ``w``, the mean of the rows near the threshold.
+        size: of what is left of them, so that scaling the layer changes nothing.
         level: of the threshold, between the smallest winner and the largest loser at ``x``, divided by ``unit``.
     """
 
     basis: Array
     unit: float
     scale: float
+    common: Array
     size: float
     level: float
 
@@ -126,7 +129,9 @@ class Polytope:
         """``A``, ``a`` and the lengths by which rows of the layer were divided."""
         frame = self.frame
         sign = np.where(self.cell.winners[rows], 1.0, -1.0)
-        matrix = sign[:, None] * np.hstack([self.cell.weight[rows] @ frame.basis, np.full((len(rows), 1), -frame.size)])
+        matrix = sign[:, None] * np.hstack(
+            [(self.cell.weight[rows] - frame.common) @ frame.basis, np.full((len(rows), 1), -frame.size)]
+        )
         # longer numbers where the machine has them: the cell may be far smaller than the outputs
         heights = self.cell.weight[rows].astype(np.longdouble) @ self.cell.x.astype(np.longdouble)
         if self.cell.bias is not None:
@@ -224,9 +229,10 @@ def frame_of(cell: PatternCell, rows: Rows) -> Frame:
         basis = (basis - 2 * np.outer(mirror, mirror) / (mirror @ mirror))[:, 1:]  # Householder: column 0 is -+ x/|x|
     heights, winners = cell.outputs[rows] / unit, cell.winners[rows]
     level = float(heights[winners].min() + heights[~winners].max()) / 2
-    size = float(np.median(cell.row_norms[rows])) or 1.0
+    common = cell.weight[rows].mean(axis=0)
+    size = float(np.median(np.linalg.norm((cell.weight[rows] - common) @ basis, axis=1))) or 1.0
     reach = float(np.median(np.abs(heights - level)))
-    return Frame(basis, unit, reach / size if reach > 0 else 1.0, size, level)
+    return Frame(basis, unit, reach / size if reach > 0 else 1.0, common, size, level)
 
 
 def recession(cell: PatternCell) -> tuple[Array | None, Rows]:
@@ -235,16 +241,20 @@ def recession(cell: PatternCell) -> tuple[Array | None, Rows]:
 
     ``maximise s`` subject to ``b_i(v, t) >= s |b_i|`` (without the offsets of the layer), ``-1 <= v <= 1`` and, without
     a bias, ``v . x/|x| <= -s``. Starts from the rows nearest to the threshold and adds violated rows of the whole
-    layer.
+    layer. With a bias a winner and a loser may have the same weights (both zero, say): then ``t`` is fixed by them, and
+    the other rows are compared with theirs.
     """
     rows = nearest_rows(cell, _PER_DIM * cell.input_dim)
-    size = float(np.median(cell.row_norms[rows])) or 1.0
-    width = 2 * cell.input_dim
+    common = cell.weight[rows].mean(axis=0)
+    size = float(np.median(np.linalg.norm(cell.weight[rows] - common, axis=1))) or 1.0
+    width, pin = 2 * cell.input_dim, None
     while True:
         forms = cell.forms(rows)[:, : cell.input_dim + 1]
-        forms[:, -1] *= size
+        forms[:, :-1] -= np.where(cell.winners[rows], 1.0, -1.0)[:, None] * common
+        forms[:, -1] *= size if pin is None else 0.0
         sizes = np.linalg.norm(forms, axis=1)
-        matrix = np.hstack([forms / sizes[:, None], -np.ones((len(rows), 1))])
+        forms, sizes = forms[sizes > 0], sizes[sizes > 0]
+        matrix = np.hstack([forms / sizes[:, None], -np.ones((len(forms), 1))])
         if cell.bias is None:
             back = np.append(-cell.x / np.linalg.norm(cell.x), [0.0, -1.0])
             matrix = np.vstack([matrix, back])
@@ -255,14 +265,28 @@ def recession(cell: PatternCell) -> tuple[Array | None, Rows]:
             raise CertificationError("a bounded linear programme was called unbounded.")
         depth, ray, level = found[0][-1], found[0][: cell.input_dim], found[0][cell.input_dim]
         if depth <= TOLERANCE:
-            return None, rows
-        values = np.where(cell.winners, 1.0, -1.0) * (cell.weight @ ray - size * level)
-        values = values / np.hypot(cell.row_norms, size)
+            if pin is not None or cell.bias is None or (pin := _same_weights(cell, rows)) is None:
+                return None, rows
+            common = pin
+            continue
+        values = np.where(cell.winners, 1.0, -1.0) * (cell.weight @ ray - common @ ray)
+        if pin is None:
+            values -= np.where(cell.winners, 1.0, -1.0) * size * level
+        else:
+            values[(cell.weight == pin).all(axis=1)] = np.inf
+        values = values / np.hypot(cell.row_norms + np.linalg.norm(common), size)
         violated = np.argpartition(values, min(width, cell.width - 1))[:width]
         violated = np.setdiff1d(violated[values[violated] < depth / 2], rows)
         if len(violated) == 0:
             return ray, rows
         rows = np.append(rows, violated)
+
+
+def _same_weights(cell: PatternCell, rows: Rows) -> Array | None:
+    """The weights that a winner and a loser share; None where no two do."""
+    winners = {tuple(cell.weight[row].tolist()) for row in rows[cell.winners[rows]]}
+    shared = [row for row in rows[~cell.winners[rows]] if tuple(cell.weight[row].tolist()) in winners]
+    return cell.weight[shared[0]] if shared else None
 
 
 def polytope(cell: PatternCell, rows: Rows) -> Polytope:
@@ -290,6 +314,8 @@ def polytope(cell: PatternCell, rows: Rows) -> Polytope:
     middle = frame.level + frame.scale * frame.size * float(bounds[0][0, -1] - bounds[0][1, -1]) / 2
     half = frame.scale * frame.size * float(bounds[0][0, -1] + bounds[0][1, -1]) / 2
     margins = np.where(cell.winners, 1.0, -1.0) * (cell.outputs / frame.unit - middle)
-    near = np.flatnonzero(margins <= (reach * cell.row_norms + half) * (1 + 1e-6))
-    scaled = Frame(frame.basis, frame.unit, max(reach / 2, 1e-300) if reach > 0 else frame.scale, frame.size, middle)
+    near = np.flatnonzero(margins <= (reach * (cell.row_norms + np.linalg.norm(frame.common)) + half) * (1 + 1e-6))
+    scaled = Frame(
+        frame.basis, frame.unit, max(reach / 2, 1e-300) if reach > 0 else frame.scale, frame.common, frame.size, middle
+    )
     return Polytope(cell, rows, np.setdiff1d(near, rows), scaled)

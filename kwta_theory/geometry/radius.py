@@ -31,12 +31,14 @@ class RadiusBracket:
 
     Attributes:
         lower: the distance of the witness from ``x``, rounded downwards; infinity for a proven unbounded cell.
-        upper: what the certificate proves, rounded upwards; infinity where nothing was proven.
+        upper: what the certificate proves, rounded upwards; infinity where nothing was proven. So it is for a cell that
+            touches 90 degrees and reaches no further, or whose unbounded directions form a flat set: none of them may
+            be a vector of float64, so there is no ray to check, and ``unbounded`` is False.
         witness: an input ``x'`` with the pattern of ``x``, checked exactly, at distance at least ``lower``. None for
             an unbounded cell, whose evidence is ``ray``.
         certificate: evidence for ``upper``; None where ``upper`` is infinite.
-        ray: for an unbounded cell a direction ``v`` such that ``x + s v`` has the pattern of ``x`` for every
-            ``s >= 0``, checked exactly (:meth:`.PatternCell.allows_ray`).
+        ray: for a cell proven to be unbounded a direction ``v`` such that ``x + s v`` has the pattern of ``x`` for
+            every ``s >= 0``, checked exactly (:meth:`.PatternCell.allows_ray`).
         effort: the effort that was asked for.
     """
 

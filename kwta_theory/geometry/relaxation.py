@@ -84,6 +84,7 @@ class Solution:
     multipliers: Array
 
 
+@np.errstate(all="ignore")  # where numbers overflow the last finite answer is returned
 def solve(rows: Array, start: Array, entries: Entries, tolerance: float, enough: float) -> Solution:
     """The relaxation for the inequalities ``rows``, the last of which is ``(0, ..., 0, 1)``.
 
@@ -106,11 +107,15 @@ def solve(rows: Array, start: Array, entries: Entries, tolerance: float, enough:
     Z = np.outer(start, start) + 0.3 / size * (np.eye(size) - corner)
     S = np.maximum(rows @ Z @ rows.T, 1e-2)
     L, M, bound = 0.1 / S, 0.1 * np.linalg.inv(Z), 0.0
+    best = Solution(Z, L * half)
     for _ in range(_ITERATIONS):
         dual = bound * corner - objective - rows.T @ (L * half) @ rows - M
         primal = rows @ Z @ rows.T - S
         gap = float(np.sum(L * S * half) + np.sum(Z * M))
         value = float(np.sum(objective * Z))
+        if not math.isfinite(gap):
+            break
+        best = Solution(Z, L * half)
         if np.abs(dual).max() < 1e-5 and (gap < tolerance * abs(value) or bound < enough):
             break
         try:
@@ -121,13 +126,12 @@ def solve(rows: Array, start: Array, entries: Entries, tolerance: float, enough:
             after += float(np.sum((Z + alpha * dZ) * (M + alpha_dual * dM)))
             centring = min(max(after / gap, 0.01) ** 3, 1.0)
             dZ, dS, dL, dM, change = step.direction(centring * gap / products, dL * dS * (alpha * alpha_dual))
-            alpha, alpha_dual = 0.95 * _length(Z, dZ, S, dS), 0.95 * _length(M, dM, L, dL)
+            alpha, alpha_dual = (min(0.95 * length, 1.0) for length in (_length(Z, dZ, S, dS), _length(M, dM, L, dL)))
         except (np.linalg.LinAlgError, ValueError):  # not definite any more, or not finite: as far as float64 goes
             break
-        alpha, alpha_dual = min(alpha, 1.0), min(alpha_dual, 1.0)
         Z, S = Z + alpha * dZ, S + alpha * dS
         L, M, bound = L + alpha_dual * dL, M + alpha_dual * dM, bound + alpha_dual * change
-    return Solution(Z, L * half)
+    return best
 
 
 class _Newton:
@@ -205,6 +209,7 @@ class Piece:
         values, vectors = np.linalg.eigh(centred)
         self.axis, self.spread = vectors[:, -1], math.sqrt(max(float(values[-1]), 0.0))
 
+    @np.errstate(all="ignore")
     def shifted(self, shift: float) -> tuple[Array, float]:
         """Multipliers that leave a definite form with room ``shift``, and the bound that they give.
 
@@ -223,7 +228,8 @@ class Piece:
             factor = linalg.cho_factor(form[:-1, :-1])
         except np.linalg.LinAlgError:
             return multipliers, math.inf
-        return multipliers, float(form[:-1, -1] @ linalg.cho_solve(factor, form[:-1, -1]) - form[-1, -1])
+        bound = float(form[:-1, -1] @ linalg.cho_solve(factor, form[:-1, -1]) - form[-1, -1])
+        return multipliers, bound if math.isfinite(bound) else math.inf
 
     def cut(self) -> None:
         """Cut where the relaxed matrix is spread most, through its middle, and solve both parts."""
@@ -284,10 +290,11 @@ class _Tree:
         factors = np.full(len(piece.rows), frame.unit)
         factors[: len(self.kept)] /= self.space.norms[self.kept]
         factors[-1] = frame.scale * self.size
-        table = piece.shifted(shift)[0] * np.outer(factors, factors)
-        # fewer binary digits, so that exact arithmetic is faster; the room left by the shift is far larger
-        scale = 2.0 ** (math.frexp(float(table.max()))[1] - 50)
-        return Leaf(np.round(table / scale) * scale)
+        table = piece.shifted(shift)[0]
+        # as many binary digits as matter in these coordinates: exact arithmetic is faster, the shift leaves more room
+        exponents = np.frexp(factors)[1]
+        digits = np.add.outer(exponents, exponents) + (math.frexp(float(table.max()))[1] - 50)
+        return Leaf(np.ldexp(np.round(np.ldexp(table * np.outer(factors, factors), -digits)), digits))
 
 
 def pieces_allowed(input_dim: int) -> int:

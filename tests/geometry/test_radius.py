@@ -346,7 +346,7 @@ def test_the_check_has_no_part_in_the_solvers(monkeypatch):
         return relaxation.Solution(np.outer(start, start), np.full((len(rows), len(rows)), 1e-3))
 
     monkeypatch.setattr(relaxation, "solve", nonsense)
-    found = cell.radius(effort="branching")
+    found = cell.radius()
     assert found.upper >= truth.lower
     assert found.upper > 1.1 * truth.upper
 
@@ -381,6 +381,35 @@ def test_unbounded_cells_are_said_to_be():
     found = few.radius(effort="box")
     assert found.unbounded
     assert few.allows_ray(found.ray)
+
+
+def test_units_without_weights_on_both_sides_do_not_hide_an_unbounded_cell():
+    """Two dead units, one ahead by its bias and one behind: 0.5 >= tau >= -0.5, and the others part to the right."""
+    weight = [[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [-1.0, 0.1], [-1.0, -0.1]]
+    found = pattern_cell(weight, [2.0, 0.0], 2, [0.5, -0.5, 0.0, 0.0, 0.0]).radius()
+    assert found.unbounded
+    closed = pattern_cell([*weight, [1.0, 0.0]], [2.0, 0.0], 2, [0.5, -0.5, 0.0, 0.0, 0.0, -5.0]).radius()
+    assert not closed.unbounded
+    assert closed.upper == closed.lower == math.inf or closed.upper < math.inf
+    two = [[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [-1.0, 0.1]]  # tau is fixed twice: no ray has room
+    assert pattern_cell(two, [2.0, 0.0], 2, [0.5, -0.5, 0.0, -3.0, 0.0]).radius().upper == math.inf
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e40])
+def test_pieces_keep_their_digits_at_any_scale(scale):
+    """Multipliers of rows and of constants have different units: each is rounded in its own."""
+    cell = cell_of(112, 8, 37, seed=3)
+    found = pattern_cell(cell.weight * scale, cell.x, cell.k).radius(effort="branching")
+    assert found.upper == pytest.approx(cell.radius(effort="branching").upper, rel=1e-3)
+    assert found.ratio < 1.0011
+
+
+def test_a_large_part_common_to_all_rows_changes_nothing():
+    """Outputs change by the same amount: the bracket stays, up to the digits that the rows lose."""
+    cell = cell_of(60, 7, 20, bias=True)
+    common = 1e6 * np.random.default_rng(0).standard_normal(7)
+    moved = pattern_cell(cell.weight + common, cell.x, cell.k, cell.bias).radius(effort="branching")
+    assert moved.upper == pytest.approx(cell.radius(effort="branching").upper, rel=1e-3)
 
 
 def test_a_ray_that_leaves_the_cell_is_refused():
