@@ -1,7 +1,8 @@
 """Linear programmes over a cell, in floating point, with only the rows that matter. Nothing here is trusted.
 
-HiGHS through ``highspy``, which keeps the basis from one objective to the next: at 32 dimensions a programme then takes
-about a millisecond, where ``scipy.optimize.linprog``, which starts afresh, takes several.
+HiGHS through ``highspy``, which keeps the basis from one objective to the next: with 192 rows at 32 dimensions a
+programme took 1.1 ms of processor time, and 4.5 ms by ``scipy.optimize.linprog``, which starts afresh (30 random
+objectives).
 """
 
 from __future__ import annotations

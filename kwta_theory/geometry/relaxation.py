@@ -11,7 +11,8 @@ All products cost little here. In Newton's matrix the products contribute ``sum_
 is a rearrangement of the entries of ``K' D K``, where row ``i`` of ``K`` is ``b_i b_i'``: with ``N`` rows and ``p``
 entries in ``Z`` that is ``N^2 p + N p^2`` operations instead of the ``N^2 p^2`` of a list of products. So the method is
 a primal-dual interior-point method of our own (Nesterov-Todd scaling, predictor and corrector) in dense matrices, and
-an iteration at 32 dimensions takes about 20 ms. A solver that is given the products as a list needs minutes.
+an iteration at 32 dimensions and 180 rows takes about 20 ms of one core. (In a trial a general solver, given 2,500 of
+the 17,000 products as a list, took 1.5 minutes.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Exact arithmetic against fractions and sympy-free definitions."""
+"""Exact arithmetic against fractions and definitions."""
 
 from __future__ import annotations
 
