@@ -106,7 +106,7 @@ def line_regions(
     *,
     patterns: bool = False,
     tolerance: SupportsFloat = TOLERANCE,
-    memory: SupportsIndex = 2**27,
+    memory: SupportsIndex = 2**28,
     device: Device | None = None,
 ) -> tuple[LineRegions, ...]:
     """Every linear region of a network on the segments from ``start`` to ``end``, with the jumps between them.
@@ -149,7 +149,7 @@ def line_regions(
         patterns: also return the pattern of every layer in every region.
         tolerance: as above, in (0, 1e-3].
         memory: about how many bytes the tensors of a pass may take; longer lists of pieces are split.
-            Little is faster than much, as long as it holds some dozens of pieces: it stays in the caches.
+            More than some hundred pieces at once are no faster.
         device: where to compute; None for the device of the model's parameters.
 
     Returns:
@@ -291,22 +291,38 @@ class _Job:
         return run, out.current()
 
     def run(self) -> tuple[LineRegions, ...]:
-        """All lines, in passes of bounded size."""
-        size = max(1, self.most_pieces // 8)
-        jobs = [self._whole(slice(i, i + size)) for i in range(0, len(self.start), size)][::-1]
+        """All lines, in passes of bounded size.
+
+        A pass begins with as many lines as are expected to end in three eighths of the pieces that it may have, by how
+        many came of one before. So few passes are given up on the way, and many short lines share one. Parts of lines,
+        where a pass had to be given up, are counted for themselves.
+        """
+        jobs = [(self._whole(slice(None)), 0)]
+        grown: dict[int, tuple[int, int]] = {}
         done: list[tuple[Pieces, torch.Tensor, list[torch.Tensor]]] = []
         cuts: list[Breakpoints] = []
         while jobs:
-            run, out = self._pass(jobs.pop(), self.most_pieces)
+            waiting, given_up = jobs.pop()
+            size = self._size(grown.get(given_up))
+            if len(waiting) > size:
+                jobs.append((_part(waiting, slice(size, None)), given_up))
+            begun = min(size, len(waiting))
+            run, out = self._pass(_part(waiting, slice(size)), self.most_pieces)
+            before, after = grown.get(given_up, (0, 0))
+            grown[given_up] = before + begun, after + len(run.pieces)
             cuts += run.breakpoints
             pieces = run.pieces
             if out is None:
-                parts = (slice(i, i + size) for i in range(0, len(pieces), size))
-                jobs += [Pieces(pieces.line[part], pieces.low[part], pieces.high[part]) for part in parts]
+                jobs.append((pieces, given_up + 1))
                 continue
             patterns = [pattern[pieces.ancestors(generation)] for generation, pattern in run.patterns]
             done.append((pieces, out, patterns))
         return self._assemble(done, cuts)
+
+    def _size(self, grown: tuple[int, int] | None) -> int:
+        """With how many lines or parts a pass begins, from how many began and ended until now."""
+        size = self.most_pieces // 16 if grown is None else self.most_pieces * 3 * grown[0] // (8 * grown[1])
+        return max(1, min(size, self.most_pieces))
 
     def _assemble(
         self, done: list[tuple[Pieces, torch.Tensor, list[torch.Tensor]]], cuts: list[Breakpoints]
@@ -346,6 +362,11 @@ class _Job:
             )
             region, cut = region + count, cut + count - 1
         return tuple(answer)
+
+
+def _part(pieces: Pieces, which: slice) -> Pieces:
+    """Some of the pieces, without their past."""
+    return Pieces(pieces.line[which], pieces.low[which], pieces.high[which])
 
 
 class _Breaks:

@@ -22,6 +22,9 @@ from kwta_theory.checks import InvalidArgumentError
 RESOLUTION = 2.0**-50
 """Positions ``t`` in [0, 1] are told apart down to four units in the last place of 1."""
 
+PIECES_AT_ONCE = 32
+"""Of a pass that is given up, whose pieces are too many to be looked at together."""
+
 
 class Changes(NamedTuple):
     """Where a pattern changes, in any order: the piece, ``t``, and how far off rounding may have put ``t``."""
@@ -94,11 +97,15 @@ class Pieces:
         """Values and slopes at the centres of an earlier generation, at those of today."""
         if generation == self.generation:
             return rows
-        index = self.ancestors(generation)
+        return self.part(rows, generation, slice(None))[1]
+
+    def part(self, rows: torch.Tensor, generation: int, which: slice) -> tuple[Pieces, torch.Tensor, torch.Tensor]:
+        """Some pieces of today, values and slopes of an earlier generation there, and their ancestors in it."""
+        index = self.ancestors(generation)[which]
         rows = rows.index_select(1, index)
-        shift = self.centre - self._centres[generation][index]
+        shift = self.centre[which] - self._centres[generation][index]
         rows[0].addcmul_(rows[1], shift.view(-1, *(1,) * (rows.ndim - 2)))
-        return rows
+        return Pieces(self.line[which], self.low[which], self.high[which]), rows, index
 
 
 @dataclass
@@ -152,17 +159,36 @@ class ForwardPass:
         piece, t = merge(layer.changes(z, pieces, noise))
         generation = pieces.generation
         right = pieces.cut(piece, t)
+        if self.most_pieces is not None and len(pieces) > self.most_pieces:
+            self._give_up(layer, z, noise, generation, right)
         z = pieces.follow(z, generation)
         pattern = layer.pattern(z, pieces, noise[pieces.ancestors(generation)])
-        changed = (pattern[right] != pattern[right - 1]).nonzero()
-        self.breakpoints.append(
-            Breakpoints(len(self.layers) - 1, pieces.line[right], pieces.low[right], changed[:, 0], changed[:, 1])
-        )
+        self._record(right, (pattern[right] != pattern[right - 1]).nonzero())
         if self.keep_patterns:
             self.patterns.append((pieces.generation, pattern))
-        if self.most_pieces is not None and len(pieces) > self.most_pieces:
-            raise TooManyPiecesError
         return layer.apply(z, pattern)
+
+    def _record(self, right: torch.Tensor, changed: torch.Tensor) -> None:
+        """The breakpoints of this layer: the pieces on their right, and pairs (breakpoint, unit that changes)."""
+        line, t = self.pieces.line[right], self.pieces.low[right]
+        self.breakpoints.append(Breakpoints(len(self.layers) - 1, line, t, changed[:, 0], changed[:, 1]))
+
+    def _give_up(
+        self, layer: ActivationLayer, z: torch.Tensor, noise: torch.Tensor, generation: int, right: torch.Tensor
+    ) -> NoReturn:
+        """Record the breakpoints, from the patterns of some pieces at a time, and end the pass."""
+        changed, size = [right.new_zeros((0, 2))], PIECES_AT_ONCE
+        for first in range(0, len(right), size):
+            # Every piece between two cuts of these, and the one before the first: their neighbours.
+            some = right[first : first + size]
+            begin, end = int(some[0]) - 1, int(some[-1]) + 1
+            part, rows, index = self.pieces.part(z, generation, slice(begin, end))
+            pattern = layer.pattern(rows, part, noise[index])
+            here = (pattern[some - begin] != pattern[some - begin - 1]).nonzero()
+            here[:, 0] += first
+            changed.append(here)
+        self._record(right, torch.cat(changed))
+        raise TooManyPiecesError
 
     def _noise(self, z: torch.Tensor) -> torch.Tensor:
         """``tolerance`` times the largest absolute value of the layer on each piece."""

@@ -21,6 +21,7 @@ from kwta_theory.seeding import Device
 Samples = dict[str, LineSample]
 """By name, one number for each line; all have the same lines in the same order."""
 
+MEMORY = 2**28
 LAYER, COHERENCE = "boundaries of layer ", "coherence at "
 NAMES = ("nearest", "nearest_first_layer", "jump", "root_mean_square_jump", "largest_jump", "slope_change")
 
@@ -55,7 +56,7 @@ def measure(
     ``boundaries`` are counts on the line here, and ``boundaries of layer NAME`` likewise; ``density`` is per unit of
     length.
     """
-    found = region_statistics(model, lines, labels=labels, device=device)
+    found = region_statistics(model, lines, labels=labels, memory=MEMORY, device=device)
     lengths = lines.lengths.tolist()
     samples = {"boundaries": _counts(found.boundaries, lengths)}
     samples |= {LAYER + name: _counts(sample, lengths) for name, sample in found.boundaries_of_layer.items()}
