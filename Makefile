@@ -26,7 +26,7 @@ verify: ## check the paper's statements on real data (about four minutes)
 THEORY := $(filter-out experiments/table_% experiments/figure_%,$(wildcard experiments/*.py))
 NETWORKS := $(wildcard experiments/table_*.py experiments/figure_*.py)
 
-experiments: ## run every experiment of the theory at the quick budget into results/ (under ten minutes)
+experiments: ## run every experiment of the theory at the quick budget into results/ (some ten minutes)
 	set -e; for script in $(THEORY); do echo "$$script"; $(BIN)/python $$script --quiet; done
 
 network-experiments: ## train, attack and draw the paper's tables and figures at the small scale (an hour)

@@ -53,6 +53,8 @@ LARGEST_CELL = 6
 LARGEST_STORED = 2**16
 # The work of one layer, in normals that could be drawn in its time.
 FEWEST_NORMALS_IN_THE_PLANE, FEWEST_NORMALS = 8_192.0, 1.1e5
+# Layers of one case, ten times as many for a thorough one: when all are certified, some two hundred decide.
+MOST_LAYERS_IN_THE_PLANE, MOST_LAYERS = 5_000, 500
 LARGEST_SEARCHED_WIDTH = 10**9
 # delta = 1 itself is outside Theorem 8; Theorem 1 claims its limit.
 DELTA_ONE = math.nextafter(1.0, 0.0)
@@ -225,12 +227,12 @@ def every_case(inputs: Inputs, settings: Settings, rotation: Rotation, width: in
         scope=EVERY,
         withheld=WITHHELD,
     )
-    return certified_case(case, m, ratio, rotation, width) if m <= LARGEST_CELL else case
+    return certified_case(case, m, settings, rotation, width) if m <= LARGEST_CELL else case
 
 
-def certified_case(case: Case, input_dim: int, sparsity_ratio: float, rotation: Rotation, width: int) -> Case:
+def certified_case(case: Case, input_dim: int, settings: Settings, rotation: Rotation, width: int) -> Case:
     """The same claim, decided by drawn layers, each for every ``x'`` at once."""
-    k = checks.winners(width, sparsity_ratio)
+    k = checks.winners(width, settings.sparsity_ratio)
     beta = rotation.named.get("beta", theory.beta_from_cosine(rotation.cosine))
 
     def simulate(trials: int, seed: int) -> Sample:
@@ -247,11 +249,18 @@ def certified_case(case: Case, input_dim: int, sparsity_ratio: float, rotation: 
             f"from kwta_theory.geometry.reach import reach; reach({width}, {input_dim}, {k}, {beta!r}, {{trials}}, "
             "seed={seed})"
         ),
-        normals_per_trial=max(drawn, FEWEST_NORMALS_IN_THE_PLANE if input_dim == 2 else FEWEST_NORMALS),
+        normals_per_trial=max(drawn, layer_work(input_dim, settings)),
         note=CERTIFIED,
         withheld="",
         counts_decide=True,
     )
+
+
+def layer_work(input_dim: int, settings: Settings) -> float:
+    """What one layer costs at least, in normals, so that a case has no more layers than it needs."""
+    plane, budget = input_dim == 2, settings.budget
+    most = (MOST_LAYERS_IN_THE_PLANE if plane else MOST_LAYERS) * (10 if budget.name == "thorough" else 1)
+    return max(FEWEST_NORMALS_IN_THE_PLANE if plane else FEWEST_NORMALS, budget.normals / most)
 
 
 def proved_curves(input_dim: int, settings: Settings, rotation: Rotation) -> list[Curve]:
@@ -337,7 +346,7 @@ def every_statement(
 
 def decidable_dimensions(settings: Settings, claim: Callable[[int, Settings], Rotation]) -> list[int]:
     """2 and, up to 4, the dimensions whose level so many layers as the budget allows decide if all are certified."""
-    trials = settings.budget.trials(FEWEST_NORMALS)
+    trials = settings.budget.trials(layer_work(3, settings))
     # a run has some hundred intervals; a level p needs log(2/error)/-log(1 - p) unanimous trials
     evidence = math.log(2 * 100 / settings.budget.interval_error)
     return [2] + [m for m in (3, 4) if -trials * math.log1p(-math.exp(claim(m, settings).log_failure)) >= evidence]
