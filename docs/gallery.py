@@ -14,8 +14,9 @@ HEAD = """# Experiments of the theory
 
 One script for each statement and figure. `python experiments/NAME.py` samples it, writes `NAME.csv` with the exact
 values beside the estimates, and draws its figures as PNG and SVG into `results/NAME`; a killed run goes on (that of
-`radius_scaling` starts anew). `make experiments` runs them all. Every figure below was drawn by `make figures` at the quick budget, seed 0; all
-intervals of one script hold together with probability at least 0.999. This page is written by `docs/gallery.py`.
+`radius_scaling` starts anew). `make experiments` runs them all. Every figure below was drawn by `make figures` at the
+quick budget, seed 0; all intervals of one script hold together with probability at least 0.999. This page is written by
+`docs/gallery.py`.
 """
 
 
