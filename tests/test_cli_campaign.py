@@ -95,7 +95,7 @@ def test_the_example_for_a_grid_in_the_help_is_one(tmp_path, asked):
 
 
 def test_every_estimator_is_listed_with_its_parameters_and_an_example_that_is_accepted(tmp_path, asked):
-    own = [name for name in campaign.known() if campaign.find(name).draw.__module__.startswith("kwta_theory.")]
+    own = [name for name in campaign.known() if campaign.find(name).draw.__module__.startswith("kwta_theory.campaign.")]
     assert list(cli_campaign.EXAMPLES) == own
     assert ", ".join(own) == cli_campaign.ESTIMATOR_NAMES
     assert set(cli_campaign.PARAMETERS) == {name for key in own for name in campaign.find(key).accepts}

@@ -203,8 +203,10 @@ def test_the_registry_keeps_names_apart():
 
 
 def own_estimators():
-    """Those of the package, and not what other tests have registered in this process."""
-    return [name for name in campaign.known() if estimators.find(name).draw.__module__.startswith("kwta_theory.")]
+    """Those of ``kwta sweep``, and not what else was registered in this process."""
+    return [
+        name for name in campaign.known() if estimators.find(name).draw.__module__.startswith("kwta_theory.campaign.")
+    ]
 
 
 def test_names_in_the_help_are_the_estimators():
