@@ -18,6 +18,8 @@ th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bo
 th { background: #f5f5f2; } .HOLDS { color: #1b6e20; } .REFUTED { color: #b00020; } .VACUOUS { color: #14608a; }
 .UNDECIDED { color: #8a6100; } .outcome { font-weight: 600; } blockquote { color: #444; border-left: 3px solid #ccc;
 margin-left: 0; padding-left: 1rem; } .figure svg { max-width: 100%; height: auto; } code { font-size: 12px; }
+@page { size: A4 landscape; margin: 12mm; }
+@media print { body { font-size: 12px; margin: 0; } table { font-size: 10px; } }
 """
 
 
