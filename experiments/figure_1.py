@@ -18,8 +18,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from kwta_theory.networks import activation_factory
 from kwta_theory.report import plots
+from kwta_theory.robustness import regression
 from kwta_theory.robustness.landscape import Array, median_interval, roughness, sampled
 from kwta_theory.robustness.study import Row, Run, Study, main
 from kwta_theory.seeding import Stream
@@ -30,7 +30,6 @@ WIDTH, POINTS, CELLS = 256, 25, 16_384
 THRESHOLD = 1e-3
 NETWORKS = {"small": 11, "paper": 101}
 STEPS = {"small": 600, "paper": 5000}
-RATE = 2e-3
 
 
 def target(x: torch.Tensor) -> torch.Tensor:
@@ -39,28 +38,8 @@ def target(x: torch.Tensor) -> torch.Tensor:
 
 
 def network(activation: str, seed: int) -> nn.Module:
-    """Two hidden layers; weights normal with variance 2 over the inputs, biases uniform on [-1, 1]."""
-    make, generator = activation_factory(activation), Stream(seed, f"figure 1 {activation}").generator(0)
-    layers = [nn.Linear(1, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 1)]
-    for layer in layers:
-        shape = tuple(layer.weight.shape)
-        layer.weight = nn.Parameter(torch.from_numpy(generator.standard_normal(shape)) * (2 / shape[1]) ** 0.5)  # type: ignore[union-attr]
-        layer.bias = nn.Parameter(torch.from_numpy(generator.uniform(-1, 1, shape[0])))  # type: ignore[union-attr]
-    return nn.Sequential(layers[0], make(), layers[1], make(), layers[2])
-
-
-def fit(model: nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) -> float:
-    """Least squares by Adam on all points at once; the last root mean square error."""
-    optimizer = torch.optim.Adam(model.parameters(), RATE)
-    loss = torch.tensor(float("nan"))
-    for step in range(steps):
-        for group in optimizer.param_groups:  # down to a hundredth, so that the last steps settle
-            group["lr"] = RATE * 0.01 ** (step / steps)
-        optimizer.zero_grad()
-        loss = ((model(x[:, None])[:, 0] - y) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-    return float(loss.detach().sqrt())
+    """The network that is fitted; each seed and activation has weights of its own."""
+    return regression.network(activation, 1, WIDTH, Stream(seed, f"figure 1 {activation}"))
 
 
 def curve(model: nn.Module) -> tuple[Array, Array]:
@@ -82,7 +61,7 @@ def measure(run: Run) -> Iterator[Row]:
         shares, counts, errors, between = [], [], [], []
         for number in range(NETWORKS[scale]):
             model = network(activation, run.seed + number)
-            errors.append(fit(model, x, y, STEPS[scale]))
+            errors.append(regression.fit(model, x[:, None], y, STEPS[scale]))
             values, slopes = curve(model)
             shares.append(roughness(values, slopes, 2.0).share)
             places = jumps(values, slopes)

@@ -12,16 +12,17 @@ is worse for it: root mean square error on the square 0.32 and 0.28, with ReLU 0
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from kwta_theory.networks import activation_factory
 from kwta_theory.regions import PlaneRegions, plane_regions
 from kwta_theory.regions.pictures import CONTINUOUS, draw_plane, edge_jumps
 from kwta_theory.report import plots
+from kwta_theory.robustness import regression
 from kwta_theory.robustness.landscape import median_interval
 from kwta_theory.robustness.study import Row, Run, Study, main
 from kwta_theory.seeding import Stream
@@ -30,7 +31,6 @@ ACTIVATIONS = ("kwta-0.1", "kwta-0.2", "relu")
 WIDTH, POINTS, GRID = 96, 60, 101
 NETWORKS = {"small": 7, "paper": 51}
 STEPS = {"small": 1000, "paper": 5000}
-RATE = 2e-3
 MAGNIFIED = 0.2  # the side of the square below, at the middle
 
 
@@ -39,41 +39,15 @@ def target(x: torch.Tensor) -> torch.Tensor:
     return torch.sin(3 * x[:, 0]) * torch.cos(2 * x[:, 1]) + 0.4 * torch.cos(5 * (x[:, 0] + x[:, 1]))
 
 
-def numbers(seed: int, name: str) -> np.random.Generator:
-    """A stream of its own for each network and for the points."""
-    generator = Stream(seed, f"figure 1 plane {name}").generator(0)
-    assert isinstance(generator, np.random.Generator)  # no device was named
-    return generator
-
-
 def network(activation: str, seed: int) -> nn.Module:
-    """Two hidden layers; weights normal with variance 2 over the inputs, biases uniform on [-1, 1]."""
-    make, generator = activation_factory(activation), numbers(seed, activation)
-    layers = [nn.Linear(2, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 1)]
-    for layer in layers:
-        shape = tuple(layer.weight.shape)
-        layer.weight = nn.Parameter(torch.from_numpy(generator.standard_normal(shape)) * (2 / shape[1]) ** 0.5)
-        layer.bias = nn.Parameter(torch.from_numpy(generator.uniform(-1, 1, shape[0])))
-    return nn.Sequential(layers[0], make(), layers[1], make(), layers[2])
+    """The network that is fitted; each seed and activation has weights of its own."""
+    return regression.network(activation, 2, WIDTH, Stream(seed, f"figure 1 plane {activation}"))
 
 
 def points(seed: int) -> torch.Tensor:
     """Where the function is known: uniform on the square, the same for all networks."""
-    return torch.from_numpy(numbers(seed, "points").uniform(-1, 1, (POINTS, 2)))
-
-
-def fit(model: nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) -> float:
-    """Least squares by Adam on all points at once; the last root mean square error."""
-    optimizer = torch.optim.Adam(model.parameters(), RATE)
-    loss = torch.tensor(float("nan"))
-    for step in range(steps):
-        for group in optimizer.param_groups:  # down to a hundredth, so that the last steps settle
-            group["lr"] = RATE * 0.01 ** (step / steps)
-        optimizer.zero_grad()
-        loss = ((model(x)[:, 0] - y) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-    return float(loss.detach().sqrt())
+    generator = cast(np.random.Generator, Stream(seed, "figure 1 plane points").generator(0))
+    return torch.from_numpy(generator.uniform(-1, 1, (POINTS, 2)))
 
 
 def square(model: nn.Module, half: float = 1.0) -> PlaneRegions:
@@ -107,7 +81,7 @@ def measure(run: Run) -> Iterator[Row]:
         found: dict[str, list[float]] = {}
         for number in range(NETWORKS[scale]):
             model = network(activation, run.seed + number)
-            values = {"fit_error": fit(model, x, y, STEPS[scale])}
+            values = {"fit_error": regression.fit(model, x, y, STEPS[scale])}
             plane = square(model)
             values |= statistics(plane)
             with torch.no_grad():

@@ -75,5 +75,5 @@ def test_statistics_are_those_of_the_edges(script):
 def test_the_fit_gets_better(script):
     x = script["points"](0)
     y = script["target"](x)
-    first, last = (script["fit"](script["network"]("relu", 0), x, y, steps) for steps in (1, 200))
+    first, last = (script["regression"].fit(script["network"]("relu", 0), x, y, steps) for steps in (1, 200))
     assert last < 0.7 * first

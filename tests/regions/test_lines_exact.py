@@ -8,12 +8,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from region_networks import ACTIVATIONS, convolutional, dense, normal, randomise
+from region_networks import ACTIVATIONS, convolutional, dense, normal, randomise, sampled_patterns
 from scipy.optimize import linprog
 from torch import nn
 
-from kwta_theory import KWTA, LWTA
-from kwta_theory.activation import activation_pattern
+from kwta_theory import KWTA
 from kwta_theory.checks import InvalidArgumentError
 from kwta_theory.networks import Architecture, build
 from kwta_theory.regions import LineRegions, line_regions, line_regions_by_events
@@ -96,34 +95,6 @@ def test_equal_to_enumeration_by_linear_programmes(k, seed):
     assert line.count == len(intervals) > 1
     assert line.ends[:-1].tolist() == pytest.approx([low for low, _ in intervals], abs=1e-7)
     assert line.ends[1:].tolist() == pytest.approx([high for _, high in intervals], abs=1e-7)
-
-
-def sampled_patterns(model: nn.Module, inputs: torch.Tensor, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    """The patterns at each input by hooks on the model itself, in the convention of ``LineRegions.patterns``."""
-    found: dict[str, torch.Tensor] = {}
-
-    def look(name, module, z):
-        flat = z.flatten(1)
-        if isinstance(module, KWTA):
-            k = int(module.sparsity_ratio * flat.shape[1] + 1e-9)
-            found[name] = activation_pattern(flat, k).to(torch.uint8)
-        elif isinstance(module, LWTA):
-            found[name] = (module.forward(z) != 0).flatten(1).to(torch.uint8)
-        elif isinstance(module, nn.MaxPool2d):
-            found[name] = nn.functional.max_pool2d(z, module.kernel_size, module.stride, return_indices=True)[
-                1
-            ].flatten(1)
-        else:
-            found[name] = (flat > 0).to(torch.uint8)
-
-    modules = dict(model.named_modules())
-    handles = [
-        modules[name].register_forward_pre_hook(lambda m, args, name=name: look(name, m, args[0])) for name in names
-    ]
-    model(inputs)
-    for handle in handles:
-        handle.remove()
-    return found
 
 
 def agrees_with_sampling(model: nn.Module, start: torch.Tensor, end: torch.Tensor, samples: int) -> list[LineRegions]:

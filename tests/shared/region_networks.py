@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kwta_theory import KWTA, LWTA
+from kwta_theory import KWTA, LWTA, activation_pattern
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -70,3 +70,32 @@ def network(kind: str, rng: np.random.Generator, widths: tuple[int, ...] = (4, 1
         linear.bias.copy_(0.3 * drawn(rng, outputs))
         layers += [linear, KINDS[kind]()]
     return nn.Sequential(*layers[:-1])
+
+
+def sampled_patterns(model: nn.Module, inputs: torch.Tensor, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """The patterns at each input by hooks on the model itself, in the convention of ``LineRegions.patterns``."""
+    found: dict[str, torch.Tensor] = {}
+
+    def look(name, module, z):
+        flat = z.flatten(1)
+        if isinstance(module, KWTA):
+            k = int(module.sparsity_ratio * flat.shape[1] + 1e-9)
+            found[name] = activation_pattern(flat, k).to(torch.uint8)
+        elif isinstance(module, LWTA):
+            found[name] = (module.forward(z) != 0).flatten(1).to(torch.uint8)
+        elif isinstance(module, nn.Hardtanh):
+            found[name] = (flat > module.min_val).to(torch.uint8) + (flat > module.max_val).to(torch.uint8)
+        elif isinstance(module, nn.MaxPool2d):
+            places = nn.functional.max_pool2d(z, module.kernel_size, module.stride, return_indices=True)[1]
+            found[name] = places.flatten(1)
+        else:
+            found[name] = (flat > 0).to(torch.uint8)
+
+    modules = dict(model.named_modules())
+    handles = [
+        modules[name].register_forward_pre_hook(lambda m, args, name=name: look(name, m, args[0])) for name in names
+    ]
+    model(inputs)
+    for handle in handles:
+        handle.remove()
+    return found
