@@ -86,7 +86,8 @@ def sampled_patterns(model: nn.Module, inputs: torch.Tensor, names: tuple[str, .
         elif isinstance(module, nn.Hardtanh):
             found[name] = (flat > module.min_val).to(torch.uint8) + (flat > module.max_val).to(torch.uint8)
         elif isinstance(module, nn.MaxPool2d):
-            places = nn.functional.max_pool2d(z, module.kernel_size, module.stride, return_indices=True)[1]
+            size, step, rim = module.kernel_size, module.stride, module.padding
+            places = nn.functional.max_pool2d(z, size, step, rim, return_indices=True)[1]
             found[name] = places.flatten(1)
         else:
             found[name] = (flat > 0).to(torch.uint8)
